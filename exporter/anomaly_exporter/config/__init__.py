@@ -1,0 +1,44 @@
+"""Configuration: a file per section, :mod:`.root` puts them together, :mod:`.load` reads the YAML."""
+
+from .alerting import Alerting
+from .base import format_duration, parse_duration
+from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
+from .exposition import Exposition, Links
+from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
+from .models import RECIPES, Model
+from .root import Config
+from .routes import Route, Routing, Smtp
+from .store import Store
+from .targets import Query, Target
+from .thresholds import Threshold
+from .timing import Timing
+from .training import Training
+
+__all__ = [
+    "RECIPES",
+    "Alerting",
+    "Config",
+    "ConfigError",
+    "Exposition",
+    "FilesConnection",
+    "Links",
+    "LoadedConfig",
+    "Model",
+    "PrometheusConnection",
+    "Query",
+    "Route",
+    "Routing",
+    "SimulatorConnection",
+    "Smtp",
+    "Store",
+    "Target",
+    "Threshold",
+    "Timing",
+    "Training",
+    "format_duration",
+    "json_schema",
+    "load",
+    "parse",
+    "parse_duration",
+    "preset_names",
+]

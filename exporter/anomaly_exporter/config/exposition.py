@@ -1,0 +1,31 @@
+"""What is exposed and how links are built."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import PositiveSeconds, Section
+
+
+class Exposition(Section):
+    profile: Literal["kps", "openshift"] = "kps"
+    """`kps` emits namespace/container (scrape with honorLabels); `openshift` emits target_namespace/target_container."""
+    values: bool = True
+    """Expose observed, expected, lower and upper values per feature (4 of the 9 samples of an entity)."""
+    max_series: int = Field(20_000, ge=1)
+    """Entities beyond this many per exporter are left out and counted as unscored{reason="limit"}."""
+    max_connections: int = Field(64, ge=1)
+    """Open connections beyond this many are answered with 503."""
+    request_deadline: PositiveSeconds = 10
+    """A request not received and answered by then is closed."""
+
+
+class Links(Section):
+    """Base URLs for mails and dashboards."""
+
+    grafana_url: str = "http://localhost:3000"
+    """Grafana's external URL."""
+    runbook_url: str = "https://github.com/anomaly-exporter/anomaly-exporter/blob/main/docs/runbooks"
+    """Folder of the runbooks."""

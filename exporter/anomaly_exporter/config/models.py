@@ -1,0 +1,47 @@
+"""Which model to fit and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import Section
+
+Recipe = Literal["fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore"]
+RECIPES: tuple[Recipe, ...] = ("fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore")
+
+
+class Model(Section):
+    """One way of learning a series. A target refers to it by its key in ``models``, which becomes the label `model`."""
+
+    recipe: Recipe
+    """Architecture of the autoencoder (fc, cnn, lstm, gru, cnn_lstm, cnn_gru) or a simple member to measure it by."""
+    window: int = Field(24, ge=2, le=1440)
+    """Samples the model sees at once."""
+    stride: int = Field(1, ge=1, le=1440)
+    """Steps between training windows; scoring always uses every step."""
+    tail: int = Field(1, ge=1, le=1440)
+    """The error is taken over the last `tail` samples of the window: 1 answers soonest."""
+    scaler: Literal["robust", "min_max", "standard"] = "robust"
+    """How training data is brought to one scale; fitted once per training on training data only."""
+    minimum_scale: Annotated[float, Field(gt=0)] = 1e-6
+    """Smallest scale in the series' own unit: a constant series must not divide by zero."""
+    minimum_relative_scale: Annotated[float, Field(ge=0)] = 0.01
+    """Smallest scale as a share of the series' centre."""
+    seed: int = Field(0, ge=0)
+    """Same data, same seed, same weights."""
+    epochs: int = Field(50, ge=1, le=10_000)
+    """Most passes over the training windows; early stopping usually ends before."""
+    patience: int = Field(5, ge=1)
+    """Epochs without a better validation loss after which a series stops learning."""
+    batch: int = Field(64, ge=1, le=8192)
+    """Windows per series and step."""
+    max_windows: int = Field(4096, ge=64)
+    """Most training windows per series and epoch; longer histories are thinned evenly."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of activations dropped while training."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Stock Keras optimizer."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    """Step size of the optimizer."""

@@ -1,0 +1,87 @@
+"""The whole file: sections, presets, and how they fit together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from .alerting import Alerting
+from .base import LabelName, Name, Section
+from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
+from .exposition import Exposition, Links
+from .models import RECIPES, Model
+from .routes import Routing
+from .store import Store
+from .targets import RESERVED_LABELS, Target
+from .thresholds import Threshold
+from .timing import Timing
+from .training import Training
+
+
+class Config(Section):
+    """Configuration of anomaly-exporter."""
+
+    prometheus: PrometheusConnection | None = None
+    """Read series from the Prometheus HTTP API."""
+    files: FilesConnection | None = None
+    """Read series from a folder of tables."""
+    simulator: SimulatorConnection | None = None
+    """Read series from the built-in simulator (demo)."""
+    store: Store = Store()
+    """Where history and models live."""
+    static_labels: dict[LabelName, str] = {"env": "k8s-prod"}
+    """Labels of every entity series."""
+    presets: tuple[Name, ...] = ()
+    """Ready-made targets: kubernetes, kube-eagle, node-exporter."""
+    targets: tuple[Target, ...] = ()
+    """What to watch, in order of precedence: of two targets with equal label sets the first wins."""
+    models: dict[Name, Model] = {}
+    """Named models; every recipe is also there under its own name."""
+    training: Training = Training()
+    """Defaults of every target's training."""
+    threshold: Threshold = Threshold()
+    """Defaults of every target's threshold."""
+    alerting: Alerting = Alerting()
+    """Defaults of every target's alert state."""
+    routing: Routing = Routing()
+    """Mail receivers per tag."""
+    exposition: Exposition = Exposition()
+    """Label profile, limits."""
+    links: Links = Links()
+    """URLs of Grafana and runbooks."""
+    timing: Annotated[Timing, Field()] = Timing()
+    """Compressed time, for demo and replay."""
+
+    def model(self, name: str) -> Model:
+        """The model called ``name``; a recipe stands for itself. Raises KeyError for an unknown name."""
+        if name in self.models:
+            return self.models[name]
+        if name in RECIPES:
+            return Model(recipe=name)
+        raise KeyError(name)
+
+    def target(self, name: str) -> Target:
+        """The target called ``name``. Raises KeyError for an unknown name."""
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise KeyError(name)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if sum(x is not None for x in (self.prometheus, self.files, self.simulator)) != 1:
+            raise ValueError("exactly one of prometheus, files, simulator must be given: where are the series?")
+        if not self.targets:
+            raise ValueError("targets must not be empty: name a preset (presets: [kubernetes]) or write a target")
+        names = [t.name for t in self.targets]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"target names must be unique, {twice} are used twice")
+        for target in self.targets:
+            for name in target.models:
+                if name not in self.models and name not in RECIPES:
+                    known = sorted({*self.models, *RECIPES})
+                    raise ValueError(f"target {target.name!r} names the model {name!r}; known are {known}")
+            if clash := set(self.static_labels).intersection((*target.labels, *RESERVED_LABELS)):
+                raise ValueError(f"static_labels {sorted(clash)} clash with labels of target {target.name!r}")
+        return self
