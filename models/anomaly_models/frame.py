@@ -112,7 +112,7 @@ class Block:
     @property
     def end(self) -> int:
         """Data time just after the block: start of the row that would follow."""
-        return self.start + self.step * self.values.shape[0]
+        return self.start + self.step * int(self.values.shape[0])
 
     @property
     def span(self) -> Span:
@@ -145,7 +145,7 @@ class Block:
 
 
 def merge(blocks: Iterable[Block], span: Span, step: int, features: Sequence[str]) -> Block:
-    """Blocks of one target laid over each other on the grid of ``span``; where two hold a sample, the later one wins."""
+    """Blocks of one target laid over each other on the grid of ``span``; of two samples the later block's wins."""
     parts = [b for b in blocks if b.values.size]
     entities = tuple(sorted({e for b in parts for e in b.entities}))
     out = Block.empty(span, step, entities, features)

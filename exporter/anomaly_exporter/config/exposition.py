@@ -11,7 +11,7 @@ from .base import PositiveSeconds, Section
 
 class Exposition(Section):
     profile: Literal["kps", "openshift"] = "kps"
-    """`kps` emits namespace/container (scrape with honorLabels); `openshift` emits target_namespace/target_container."""
+    """`kps` emits namespace, container (scrape with honorLabels), `openshift` target_namespace, target_container."""
     values: bool = True
     """Expose observed, expected, lower and upper values per feature (4 of the 9 samples of an entity)."""
     max_series: int = Field(20_000, ge=1)

@@ -45,7 +45,7 @@ def load(path: Path) -> LoadedConfig:
 
 
 def parse(text: bytes | str) -> Config:
-    """Validate YAML ``text``: presets are expanded, section defaults are laid under every target. Raises ConfigError."""
+    """Validate YAML ``text``: presets expanded, section defaults laid under every target. Raises ConfigError."""
     if len(text) > MAX_BYTES:
         raise ConfigError(f"a configuration has at most {MAX_BYTES} bytes, received {len(text)}")
     try:
@@ -83,7 +83,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _expand(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with its presets' targets, models and routes put in; what the user wrote under the same name wins."""
+    """The document with its presets' targets and models put in; what the user wrote under the same name wins."""
     out = dict(document)
     names = out.get("presets") or []
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):

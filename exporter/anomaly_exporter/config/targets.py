@@ -78,7 +78,9 @@ class Target(Section):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be unique, received {list(self.labels)}")
         if self.tag is None and self.tag_from not in self.labels:
-            raise ValueError(f"tag_from must be one of labels {list(self.labels)}, received {self.tag_from!r}; or set tag")
+            raise ValueError(
+                f"tag_from must be one of labels {list(self.labels)}, received {self.tag_from!r}; or set tag"
+            )
         if self.needed_features > len(self.queries):
             raise ValueError(f"min_features must be at most {len(self.queries)}, the number of queries")
         return self
