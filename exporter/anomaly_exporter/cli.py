@@ -1,0 +1,256 @@
+"""The command line: names, flags and help. Every body lives in the module of its command and returns an exit code.
+
+Bodies are imported when their command runs, so that ``serve`` never pays for what only training needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .config import ConfigError, load
+from .logging_setup import setup_logging
+
+EXIT_CONFIG = 2
+DEFAULT_LISTEN = ":8345"
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done
+  2    the configuration or the command line is wrong
+  3    the source of samples cannot be reached
+  4    nothing could be trained or scored
+  5    the store cannot be written
+  130  stopped by a signal
+"""
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Configuration file (YAML), see docs/configuration.md.",
+)
+
+
+def log_options(command: Any) -> Any:
+    """The two logging flags that every long-running command has."""
+    command = click.option(
+        "--log.format",
+        "log_format",
+        type=click.Choice(["logfmt", "json"]),
+        default="logfmt",
+        show_default=True,
+        help="Format of the log on stderr.",
+    )(command)
+    return click.option(
+        "--log.level",
+        "log_level",
+        type=click.Choice(["debug", "info", "warn", "error"]),
+        default="info",
+        show_default=True,
+        help="Least severe messages to log.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="anomaly-exporter")
+def cli() -> None:
+    """Learn every series with small autoencoders; expose reconstruction error, adaptive threshold and score.
+
+    \b
+    Example:
+      anomaly-exporter serve --config config.yaml
+    """
+
+
+@cli.command()
+@config_option
+@click.option(
+    "--web.listen-address",
+    "listen",
+    multiple=True,
+    default=(DEFAULT_LISTEN,),
+    show_default=True,
+    help="Address to listen on, host:port or :port; repeatable.",
+)
+@click.option(
+    "--web.telemetry-path", "telemetry_path", default="/metrics", show_default=True, help="Path of the metrics."
+)
+@log_options
+def serve(config_path: Path, listen: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str) -> None:
+    """Score every series once per interval, expose the gauges, retrain in a child process.
+
+    \b
+    Example:
+      anomaly-exporter serve -c config.yaml --web.listen-address=:8345 --log.format=json
+    """
+    from .serve import run
+
+    setup_logging(log_level, log_format)
+    sys.exit(run(config_path, listen, telemetry_path))
+
+
+@cli.command()
+@config_option
+@click.option("--target", required=True, help="Name of the target to train.")
+@click.option("--model", default=None, help="Train only this model of the target; all of them when left out.")
+@click.option("--shard", default="0/1", show_default=True, help="Train only part i of n of the entities, as i/n.")
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Progress for people, or one JSON event per line.",
+)
+@log_options
+def train(
+    config_path: Path, target: str, model: str | None, shard: str, output: str, log_level: str, log_format: str
+) -> None:
+    """Read what is new, fit the models of one target, put a new generation in force.
+
+    \b
+    Example:
+      anomaly-exporter train -c config.yaml --target kube-eagle-cpu
+    """
+    from .train import run
+
+    setup_logging(log_level, log_format)
+    sys.exit(run(config_path, target, model=model, shard=shard, output=output))
+
+
+@cli.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder with segments.csv and the series as Parquet.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file for the scores."
+)
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path, dir_okay=False), default=None)
+@click.option("--model", default="fc", show_default=True, help="Recipe, or a model of the configuration.")
+@click.option("--datasets", default=None, help="Comma-separated sets; all when left out.")
+@click.option("--entities", default=None, help="Comma-separated entities; all when left out.")
+@click.option("--seed", type=int, default=None, help="Seed of the training, instead of the model's own.")
+@click.option(
+    "--per-feature", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Also write feature errors."
+)
+@log_options
+def evaluate(
+    data: Path,
+    out: Path,
+    config_path: Path | None,
+    model: str,
+    datasets: str | None,
+    entities: str | None,
+    seed: int | None,
+    per_feature: Path | None,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Fit on the train part of labelled series, walk the test part causally, write the alerting score.
+
+    \b
+    Example:
+      anomaly-exporter evaluate --data series/ --model cnn_lstm --out scores.parquet
+    """
+    from .evaluate import run
+
+    setup_logging(log_level, log_format)
+    sys.exit(
+        run(
+            data,
+            out,
+            config_path=config_path,
+            model=model,
+            datasets=datasets.split(",") if datasets else None,
+            entities=entities.split(",") if entities else None,
+            seed=seed,
+            per_feature=per_feature,
+        )
+    )
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["rules", "alertmanager"]))
+@config_option
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["crd", "plain"]),
+    default="crd",
+    show_default=True,
+    help="rules: a PrometheusRule object, or a plain rule file.",
+)
+def render(kind: str, config_path: Path, output_format: str) -> None:
+    """Print what Prometheus and Alertmanager need, from the same file.
+
+    \b
+    Example:
+      anomaly-exporter render rules -c config.yaml | kubectl apply -f -
+      anomaly-exporter render alertmanager -c config.yaml > alertmanager.yaml
+    """
+    from .rendering import render_text
+
+    click.echo(render_text(kind, _config(config_path), output_format), nl=False)
+
+
+@cli.command("check-config")
+@config_option
+def check_config(config_path: Path) -> None:
+    """Validate a configuration and say what it watches; nothing is contacted.
+
+    \b
+    Example:
+      anomaly-exporter check-config -c config.yaml
+    """
+    config = _config(config_path)
+    click.echo(f"{config_path}: valid, {len(config.targets)} targets")
+    for target in config.targets:
+        features = ", ".join(target.features)
+        click.echo(f"  {target.name}: {features} every {target.step} s, models {', '.join(target.models)}")
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="End after the mail: exit 0 when it came, non-zero with the reason if not.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Replay labelled series from this folder instead of the simulator.",
+)
+@click.option("--dataset", default="nezha_ob", show_default=True, help="Set to replay.")
+@log_options
+def demo(once: bool, replay: Path | None, dataset: str, log_level: str, log_format: str) -> None:
+    """Run the whole loop on this machine: history, training, scoring, an incident, an alert, a mail.
+
+    \b
+    Example:
+      anomaly-exporter demo --once
+    """
+    from .demo import run
+
+    setup_logging(log_level, log_format)
+    sys.exit(run(once=once, replay=replay, dataset=dataset))
+
+
+def _config(path: Path) -> Any:
+    """The configuration at ``path``, or a message and exit code 2."""
+    try:
+        return load(path).config
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="anomaly-exporter")
