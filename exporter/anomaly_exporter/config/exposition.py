@@ -9,6 +9,9 @@ from pydantic import Field
 from .base import PositiveSeconds, Section
 
 
+OPENSHIFT_NAMES = {"namespace": "target_namespace", "container": "target_container"}
+
+
 class Exposition(Section):
     profile: Literal["kps", "openshift"] = "kps"
     """`kps` emits namespace, container (scrape with honorLabels), `openshift` target_namespace, target_container."""
@@ -20,6 +23,10 @@ class Exposition(Section):
     """Open connections beyond this many are answered with 503."""
     request_deadline: PositiveSeconds = 10
     """A request not received and answered by then is closed."""
+
+    def emitted(self, label: str) -> str:
+        """The name under which an entity label stands on the page, in rules, routes and links: one setting, `profile`."""
+        return OPENSHIFT_NAMES.get(label, label) if self.profile == "openshift" else label
 
 
 class Links(Section):
