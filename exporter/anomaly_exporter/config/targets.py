@@ -11,7 +11,10 @@ from .base import LabelName, Name, PositiveSeconds, Seconds, Section
 from .thresholds import Threshold
 from .training import Training
 
-RESERVED_LABELS = frozenset({"metric", "model", "tag", "feature", "method", "measure", "split", "severity", "service"})
+EMITTED_LABELS = frozenset({"metric", "model", "tag", "feature", "method", "measure", "split", "severity"})
+# Rules aggregate over these, so that two replicas or a rollout of the exporter never make two alerts.
+SCRAPE_LABELS = frozenset({"pod", "instance", "endpoint", "job", "service"})
+RESERVED_LABELS = EMITTED_LABELS | SCRAPE_LABELS
 
 
 class Query(Section):
@@ -74,7 +77,9 @@ class Target(Section):
         if len(set(self.features)) != len(self.features):
             raise ValueError(f"queries need unique names, received {list(self.features)}")
         if clash := RESERVED_LABELS.intersection(self.labels):
-            raise ValueError(f"labels {sorted(clash)} are emitted by the exporter itself; rename them")
+            raise ValueError(
+                f"labels {sorted(clash)} belong to the exporter or to the scrape; give them another name by rename"
+            )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be unique, received {list(self.labels)}")
         if self.tag is None and self.tag_from not in self.labels:

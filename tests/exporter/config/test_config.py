@@ -112,7 +112,7 @@ def test_the_name_of_a_recipe_is_a_model_with_its_defaults() -> None:
         ("prometheus: {url: 'http://p'}", "targets must not be empty"),
         ("prometheus: {url: 'http://p'}\npresets: [kubernets]", "'kubernets' is unknown, expected one of"),
         (MINIMAL + "    models: [transformer]\n", "names the model 'transformer'; known are"),
-        (MINIMAL + "    labels: [namespace, model]\n", "labels ['model'] are emitted by the exporter itself"),
+        (MINIMAL + "    labels: [namespace, model]\n", "labels ['model'] belong to the exporter or to the scrape"),
         (MINIMAL + "    labels: [container]\n", "tag_from must be one of labels"),
         (MINIMAL + "static_labels: {namespace: x}\n", "static_labels ['namespace'] clash"),
         (MINIMAL + "    min_features: 2\n", "min_features must be at most 1"),
