@@ -1,0 +1,46 @@
+"""What one model is asked to be: the part of the configuration that the science reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ScalerKind = Literal["robust", "min_max", "standard"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One way of learning a series; field for field a `models` entry of the configuration.
+
+    ``window``, ``stride`` and ``tail`` count grid steps, ``minimum_scale`` is in the series' own unit,
+    ``minimum_relative_scale`` a share of its centre. A window teaches only if at least ``min_features`` features count.
+
+    Raises:
+        ValueError: a field is out of its range; names the field and what was received.
+    """
+
+    recipe: str
+    window: int = 24
+    stride: int = 1
+    tail: int = 1
+    scaler: ScalerKind = "robust"
+    minimum_scale: float = 1e-6
+    minimum_relative_scale: float = 0.01
+    seed: int = 0
+    epochs: int = 50
+    patience: int = 5
+    batch: int = 64
+    max_windows: int = 4096
+    dropout: float = 0.0
+    optimizer: str = "adam"
+    learning_rate: float = 3e-3
+    min_features: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride", "tail", "epochs", "patience", "batch", "max_windows", "min_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, received {getattr(self, name)}")
+        if self.tail > self.window:
+            raise ValueError(f"tail must not exceed the window of {self.window} samples, received {self.tail}")
+        if not self.minimum_scale > 0:
+            raise ValueError(f"minimum_scale must be positive, received {self.minimum_scale}")
