@@ -1,0 +1,82 @@
+"""How an entity shows in the templates of Prometheus rules: its labels, its service, a selector for its own series.
+
+The texts here are Go templates that Prometheus expands. They read ``$labels`` and ``$value`` of the alert; a label that
+an entity lacks reads as an empty text, and ``label=""`` selects series without the label, so that one template serves
+all targets.
+"""
+
+from __future__ import annotations
+
+from anomaly_exporter.config import Config
+
+from .promql import string
+
+UNIT_FORMATS = {
+    "cores": "{{ humanize .arg1 }} cores",
+    "bytes": "{{ humanize1024 .arg1 }}B",
+    "bytes_per_second": "{{ humanize1024 .arg1 }}B/s",
+    "per_second": "{{ humanize .arg1 }}/s",
+    "seconds": "{{ humanizeDuration .arg1 }}",
+    "ratio": "{{ humanizePercentage .arg1 }}",
+    "count": "{{ humanize .arg1 }}",
+}
+
+
+def literal(text: str) -> str:
+    """``text`` so that Prometheus' and Alertmanager's templates give it back unchanged."""
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def own_labels(config: Config) -> tuple[str, ...]:
+    """Allow-listed labels of all targets under their configured names, in order of first use."""
+    return tuple(dict.fromkeys(label for target in config.targets for label in target.labels))
+
+
+def labels(config: Config) -> tuple[str, ...]:
+    """Every label an entity series may carry, as emitted: static, allow-listed, ``metric``, ``model``, ``tag``."""
+    own = (config.exposition.emitted(label) for label in own_labels(config))
+    return tuple(dict.fromkeys((*config.static_labels, *own, "metric", "model", "tag")))
+
+
+def service(config: Config) -> str:
+    """Template of the label ``service``: the container; for entities without one, the last label of their target."""
+    names = dict.fromkeys(("container", *(target.labels[-1] for target in config.targets)))
+    values = [f"$labels.{config.exposition.emitted(name)}" for name in names]
+    return "{{ " + (f"or {' '.join(values)}" if len(values) > 1 else values[0]) + " }}"
+
+
+def identity(config: Config) -> str:
+    """Template that names the entity: ``model=cnn_lstm env=k8s-prod namespace=crab container=crabserver``."""
+    names = [name for name in labels(config) if name not in {"metric", "model", "tag"}]
+    rest = "".join(f"{{{{ with $labels.{name} }}}} {name}={{{{ . }}}}{{{{ end }}}}" for name in names)
+    return "model={{ $labels.model }}" + rest
+
+
+def define_selector(config: Config) -> str:
+    """Template that sets ``$entity`` to label matchers that select the series of this very entity and model."""
+    names = labels(config)
+    form = ",".join(f"{name}=%q" for name in names)
+    return f"{{{{ $entity := printf {string(form)} {' '.join(f'$labels.{name}' for name in names)} -}}}}\n"
+
+
+def query(expression: str) -> str:
+    """Template pipeline that runs ``expression``; each ``%s`` in it becomes the matchers of ``$entity``."""
+    return f"query (printf {string(expression)}{' $entity' * expression.count('%s')})"
+
+
+def define_quantity(config: Config) -> str:
+    """Template ``quantity``: (args metric value) as text in the unit that the configuration gives to the metric."""
+    by_unit: dict[str, list[str]] = {}
+    known: set[str] = set()
+    for target in config.targets:
+        if target.unit and target.metric not in known:
+            by_unit.setdefault(target.unit, []).append(target.metric)
+        known.add(target.metric)
+    lines, keyword = ['{{ define "quantity" -}}'], "if"
+    for unit, metrics in by_unit.items():
+        pattern = string(f"^({'|'.join(metrics)})$")
+        lines.append(f"{{{{- {keyword} match {pattern} .arg0 }}}}{UNIT_FORMATS[unit]}")
+        keyword = "else if"
+    plain = "{{ humanize .arg1 }}"
+    lines += [f"{{{{- else }}}}{plain}", "{{- end -}}"] if by_unit else [f"{plain}{{{{- /* no units */ -}}}}"]
+    return "\n".join([*lines, "{{ end -}}"]) + "\n"
