@@ -12,9 +12,9 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
-Style = Literal["logfmt", "json"]
+STYLES = ("logfmt", "json")
 
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -33,12 +33,14 @@ _SECRETS = (
 )
 
 
-def setup(level: str = "info", style: Style = "logfmt", stream: TextIO | None = None) -> None:
+def setup_logging(level: str = "info", style: str = "logfmt", stream: TextIO | None = None) -> None:
     """Send the log of the whole process to ``stream`` (stderr) in ``style``, from ``level`` upwards.
 
     Raises:
-        KeyError: ``level`` is not one of :data:`LEVELS`.
+        ValueError: ``level`` is not one of :data:`LEVELS`, or ``style`` not one of :data:`STYLES`.
     """
+    if level not in LEVELS or style not in STYLES:
+        raise ValueError(f"expected a level of {list(LEVELS)} and a style of {list(STYLES)}, received {level}, {style}")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter(style))
     root = logging.getLogger()
@@ -58,7 +60,7 @@ def mask(text: str) -> str:
 class Formatter(logging.Formatter):
     """One record, one line: ``ts level logger msg``, then the fields in alphabetical order."""
 
-    def __init__(self, style: Style) -> None:
+    def __init__(self, style: str) -> None:
         super().__init__()
         self._layout = style
 

@@ -23,9 +23,9 @@ def _restore_root_logger() -> Iterator[None]:
     root.setLevel(level)
 
 
-def _logged(style: logging_setup.Style, level: str = "info") -> tuple[logging.Logger, io.StringIO]:
+def _logged(style: str, level: str = "info") -> tuple[logging.Logger, io.StringIO]:
     stream = io.StringIO()
-    logging_setup.setup(level, style, stream)
+    logging_setup.setup_logging(level, style, stream)
     return logging.getLogger("anomaly_exporter.test"), stream
 
 
@@ -66,7 +66,7 @@ def test_hostile_text_never_breaks_the_line(message: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["logfmt", "json"])
-def test_credentials_are_masked_in_messages_fields_and_traces(style: logging_setup.Style) -> None:
+def test_credentials_are_masked_in_messages_fields_and_traces(style: str) -> None:
     log, stream = _logged(style)
     try:
         raise RuntimeError("GET http://admin:s3cr3t@prometheus:9090/api failed")
@@ -88,3 +88,9 @@ def test_a_trace_stays_on_the_line_of_its_event() -> None:
         log.exception("failed")
     assert len(stream.getvalue().splitlines()) == 1
     assert "ZeroDivisionError" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("level", "style"), [("loud", "json"), ("info", "xml")])
+def test_an_unknown_level_or_style_is_refused_by_name(level: str, style: str) -> None:
+    with pytest.raises(ValueError, match="loud|xml"):
+        logging_setup.setup_logging(level, style)
