@@ -134,16 +134,17 @@ def test_the_mailbox_keeps_what_it_is_sent() -> None:
 @needs_programs
 def test_backfilled_and_live_values_are_one_seamless_grid(tmp_path: Path) -> None:
     """Real Prometheus: at every instant the newest sample is exactly the feed's value, before and after going live."""
-    origin = math.ceil(time.time()) + 2
+    origin = math.ceil(time.time())
+    ahead = 8  # the backfill reaches this many instants, wall seconds, into the future
     clock = Clock(120.0, wall_origin=float(origin), data_origin=float(NOON))
     feed = ClusterFeed(Cluster(11))
-    past = np.arange(NOON - 200 * STEP, NOON + STEP, STEP)
+    past = np.arange(NOON - 200 * STEP, NOON + (ahead + 1) * STEP, STEP)
     with LivePage(feed, clock, STEP) as page:
         server = PrometheusServer(tmp_path, [Scrape("workload", page.address, 0.5)], lookback=2.5)
         assert server.backfill(feed, past, clock) == np.isfinite(feed.read(past).values).sum()
         with server:
-            wait_for(lambda: time.time() > origin + 4.2, 30, "four live instants")
-            for n in (-200, -100, -2, -1, 0, 1, 2, 3, 4):
+            wait_for(lambda: time.time() > origin + ahead + 4.2, 30, "four live instants")
+            for n in (-200, -100, -1, 0, 1, *range(ahead - 1, ahead + 5)):
                 at = NOON + n * STEP
                 samples = feed.cluster.values([at])
                 expected = {p.name: v[0] for p, v in zip(samples.pods, samples.values[0], strict=True)}
