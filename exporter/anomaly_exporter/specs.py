@@ -1,0 +1,49 @@
+"""From the configuration's sections to the science's specifications: the only place where the two meet."""
+
+from __future__ import annotations
+
+from anomaly_models.alerting import AlertSpec
+from anomaly_models.cleaning import CleaningSpec
+from anomaly_models.model_spec import ModelSpec
+from anomaly_models.thresholds import ThresholdSpec
+
+from .config import Alerting, Model, Target, Threshold, Training
+
+
+def model_spec(model: Model, target: Target) -> ModelSpec:
+    """What to fit for ``target``: the model's section and the fewest features a window of the target needs.
+
+    Raises:
+        ValueError: the fields contradict each other (a tail longer than the window).
+    """
+    return ModelSpec(**model.model_dump(), min_features=target.needed_features)
+
+
+def cleaning_spec(target: Target, model: Model) -> CleaningSpec:
+    """How samples of ``target`` are cleaned before ``model`` learns them; the model's seed also seeds the forest."""
+    return clean(target.training, target.zero_gap, model.seed)
+
+
+def clean(training: Training, zero_gap: int, seed: int) -> CleaningSpec:
+    """A cleaning specification from its parts; ``zero_gap`` in steps."""
+    return CleaningSpec(training.contamination, training.max_gap, zero_gap, seed)
+
+
+def threshold_spec(target: Target) -> ThresholdSpec:
+    """How errors of ``target`` become a threshold."""
+    return threshold(target.threshold)
+
+
+def threshold(section: Threshold) -> ThresholdSpec:
+    """The section ``threshold``, field for field."""
+    return ThresholdSpec(**section.model_dump())
+
+
+def alert_spec(target: Target) -> AlertSpec:
+    """When a score of ``target`` becomes an alert."""
+    return alert(target.alerting)
+
+
+def alert(section: Alerting) -> AlertSpec:
+    """The section ``alerting``, field for field."""
+    return AlertSpec(**section.model_dump())
