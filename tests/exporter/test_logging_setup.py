@@ -92,5 +92,5 @@ def test_a_trace_stays_on_the_line_of_its_event() -> None:
 
 @pytest.mark.parametrize(("level", "style"), [("loud", "json"), ("info", "xml")])
 def test_an_unknown_level_or_style_is_refused_by_name(level: str, style: str) -> None:
-    with pytest.raises(ValueError, match="loud|xml"):
+    with pytest.raises(ValueError, match=r"loud|xml"):
         logging_setup.setup_logging(level, style)

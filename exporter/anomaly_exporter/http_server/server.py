@@ -101,12 +101,14 @@ class Server:
 
     def stop(self, grace: float = 2.0) -> None:
         """Stop listening, let answers under way finish for ``grace`` seconds, then close everything. Idempotent."""
+        if self._thread.ident is None:
+            self._close_all()
+            return
         if self._stopping is None:
             self._stopping = time.monotonic() + grace
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"\0")
-        if self._thread.ident is not None:
-            self._thread.join(grace + 5.0)
+        self._thread.join(grace + 5.0)
 
     def _run(self) -> None:
         try:
