@@ -8,7 +8,6 @@ from pydantic import Field
 
 from .base import PositiveSeconds, Section
 
-
 OPENSHIFT_NAMES = {"namespace": "target_namespace", "container": "target_container"}
 
 
@@ -19,7 +18,7 @@ class Exposition(Section):
     """Expose observed, expected, lower and upper values per feature (4 of the 9 samples of an entity)."""
     max_series: int = Field(20_000, ge=1)
     """Entities beyond this many per exporter are left out and counted as unscored{reason="limit"}."""
-    max_connections: int = Field(64, ge=1)
+    max_connections: int = Field(512, ge=1)
     """Open connections beyond this many are answered with 503."""
     request_deadline: PositiveSeconds = 10
     """A request not received and answered by then is closed."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Section
 
@@ -31,13 +31,13 @@ class Model(Section):
     """Smallest scale as a share of the series' centre."""
     seed: int = Field(0, ge=0)
     """Same data, same seed, same weights."""
-    epochs: int = Field(50, ge=1, le=10_000)
+    epochs: int = Field(30, ge=1, le=10_000)
     """Most passes over the training windows; early stopping usually ends before."""
     patience: int = Field(5, ge=1)
     """Epochs without a better validation loss after which a series stops learning."""
     batch: int = Field(64, ge=1, le=8192)
     """Windows per series and step."""
-    max_windows: int = Field(4096, ge=64)
+    max_windows: int = Field(2048, ge=64)
     """Most training windows per series and epoch; longer histories are thinned evenly."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of activations dropped while training."""
@@ -45,3 +45,9 @@ class Model(Section):
     """Stock Keras optimizer."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Step size of the optimizer."""
+
+    @model_validator(mode="after")
+    def _tail_inside_window(self) -> Self:
+        if self.tail > self.window:
+            raise ValueError(f"tail must not exceed window ({self.window}), received {self.tail}")
+        return self
