@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-ScalerKind = Literal["robust", "min_max", "standard"]
+from .exceptions import PackRejectedError
+
+MAX_COUNT = 1 << 20
+"""Largest window, tail, step or number of features in a stored specification."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class ModelSpec:
     window: int = 24
     stride: int = 1
     tail: int = 1
-    scaler: ScalerKind = "robust"
+    scaler: Literal["robust", "min_max", "standard"] = "robust"
     minimum_scale: float = 1e-6
     minimum_relative_scale: float = 0.01
     seed: int = 0
@@ -44,3 +48,21 @@ class ModelSpec:
             raise ValueError(f"tail must not exceed the window of {self.window} samples, received {self.tail}")
         if not self.minimum_scale > 0:
             raise ValueError(f"minimum_scale must be positive, received {self.minimum_scale}")
+
+
+def read_counts(spec: Mapping[str, Any], names: Sequence[str]) -> tuple[int, ...]:
+    """The whole positive numbers ``names`` of a stored specification that holds exactly these.
+
+    Raises:
+        PackRejectedError: one is missing, unknown, not an integer, or beyond 1..2^20; or the tail exceeds the window.
+    """
+    if set(spec) != set(names):
+        raise PackRejectedError(
+            f"a stored model of this kind has the fields {tuple(names)}, received {tuple(spec)[:9]}"
+        )
+    for name in names:
+        if type(spec[name]) is not int or not 1 <= spec[name] <= MAX_COUNT:
+            raise PackRejectedError(f"{name} must be an integer from 1 to {MAX_COUNT}, received {spec[name]!r:.80}")
+    if spec.get("tail", 0) > spec.get("window", MAX_COUNT):
+        raise PackRejectedError(f"tail must not exceed the window, received {spec['tail']} and {spec['window']}")
+    return tuple(spec[name] for name in names)

@@ -6,18 +6,22 @@ The unit of every error is one ``scale``: about a standard deviation of the trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .exceptions import InvalidShapeError
+from .exceptions import InvalidShapeError, PackRejectedError
 from .frame import F32
-from .model_spec import ScalerKind
 
+ScalerKind = Literal["robust", "min_max", "standard"]
 NORMAL_IQR = 1.3489795003921634
 """Interquartile range of the standard normal distribution: robust scales then read like standard deviations."""
+
+UNSEEN = np.float32(1e30)
+"""Scale of a feature without any training sample: it enters a model as its centre and never counts in an error."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,26 @@ class Scaler:
         index = np.asarray(rows, np.intp)
         return Scaler(self.center[index], self.scale[index])
 
+    @classmethod
+    def restore(cls, tensors: Mapping[str, F32], features: int) -> Scaler:
+        """The scaler among stored tensors ``center`` and ``scale``.
+
+        Raises:
+            PackRejectedError: one is missing, not [S, features], not finite, or a scale is not positive.
+        """
+        center, scale = tensors.get("center"), tensors.get("scale")
+        if center is None or scale is None or center.ndim != 2 or center.shape[1] != features:
+            raise PackRejectedError(f"tensors center and scale must be [S, {features}], received {_shapes(tensors)}")
+        if scale.shape != center.shape or not np.isfinite(center).all() or not np.isfinite(scale).all():
+            raise PackRejectedError(f"center and scale must be finite and of one shape, received {_shapes(tensors)}")
+        if not (scale > 0).all():
+            raise PackRejectedError(f"every scale must be positive, received {scale.min()}")
+        return cls(center, scale)
+
+
+def _shapes(tensors: Mapping[str, F32]) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
 
 def fit(
     values: F32,
@@ -56,7 +80,7 @@ def fit(
 
     The scale is never below ``minimum_scale`` nor below ``minimum_relative_scale * |level|``; ``level`` [S, F] is the
     centre unless given (residuals have a centre near 0, their minimum scale must follow the series they are left of).
-    A series without any sample gets centre 0 and the minimum scale.
+    A feature without any sample gets centre 0 and the scale ``UNSEEN``.
     """
     if values.ndim != 3:
         raise InvalidShapeError(f"a scaler is fitted on values [S, T, F], received {values.shape}")
@@ -73,9 +97,11 @@ def fit(
         center, scale = (lower + upper) / 2, (upper - lower) / 2
     else:
         raise ValueError(f"scaler must be robust, min_max or standard, received {kind!r}")
-    center = np.nan_to_num(center, nan=0.0)
+    unseen = np.isnan(center)
+    center = np.where(unseen, 0.0, center)
     floor = np.maximum(minimum_scale, minimum_relative_scale * np.abs(center if level is None else level))
-    return Scaler(center.astype(np.float32), np.fmax(scale, floor).astype(np.float32))
+    scale = np.where(unseen, UNSEEN, np.fmin(np.fmax(scale, floor), UNSEEN))
+    return Scaler(center.astype(np.float32), scale.astype(np.float32))
 
 
 def quantiles(x: npt.NDArray[np.floating], q: Sequence[float]) -> npt.NDArray[np.float64]:

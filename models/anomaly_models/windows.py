@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .exceptions import InvalidShapeError
 from .frame import F32, I64, Bool, Windows
+from .scaling import UNSEEN
 
 Sample = TypeVar("Sample", bound=np.generic)
 
@@ -72,11 +73,13 @@ def tail_errors(w: Windows, expected: F32, scale: F32) -> tuple[F32, F32]:
     """Error [S, B] and feature error [S, B, F], in scaler units, of windows whose last samples were ``expected``.
 
     ``expected`` [S, B, tail, F] in the series' own unit, ``scale`` [S, F]. Feature error is the mean
-    |x - expected| / scale over the last ``tail`` samples that were observed, NaN where the feature does not count or
-    the window is not scorable; error is the mean over the features that count.
+    |x - expected| / scale over the last ``tail`` samples that were observed, NaN where the feature does not count, was
+    never seen in training (scale ``UNSEEN``) or the window is not scorable; error is the mean over the features that
+    count.
     """
     tail = expected.shape[2]
     count = counted(w, tail)
+    count &= (scale < UNSEEN)[:, None, :]
     count &= scorable(w, count)[:, :, None]
     x, valid = w.x[:, :, -tail:], w.valid[:, :, -tail:]
     distance = np.abs(np.where(valid, x - expected, np.float32(0)))
