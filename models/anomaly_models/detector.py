@@ -74,7 +74,7 @@ def detect(  # noqa: PLR0917  the order of the data flow
     parts = thresholds.adaptive(inputs, threshold_spec, windows.end)
     threshold = np.where(scorable, parts.threshold, np.nan).astype(np.float32)
     error = np.where(scorable, inference.error, NAN)
-    score = error / threshold
+    score: F32 = np.divide(error, threshold, dtype=np.float32)
     expected = np.full(observed.shape, NAN) if inference.expected is None else np.where(counts, inference.expected, NAN)
     judged = None if inference.expected is None else expected
     if state is None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import scaling, windows
 from .exceptions import InvalidShapeError, PackRejectedError
-from .frame import F32, Bool, Inference, Scorer, Windows
+from .frame import F32, Inference, Scorer, Windows
 from .model_spec import ModelSpec, read_counts
 from .scaling import Scaler
 
@@ -69,7 +69,7 @@ class Pca:
             part = Windows(w.x[:, at], w.valid[:, at], w.end[:, at])
             tail = self._reconstructed_tail(part)
             error[:, at], feature_error[:, at] = windows.tail_errors(part, tail, self.scale)
-            expected[:, at] = np.where(np.isfinite(feature_error[:, at]), tail[:, :, -1], np.float32("nan"))
+            expected[:, at] = np.where(np.isfinite(feature_error[:, at]), tail[:, :, -1], np.float32(np.nan))
         return Inference(error, feature_error, expected)
 
     def _reconstructed_tail(self, w: Windows) -> F32:
@@ -78,7 +78,7 @@ class Pca:
         flat = _inputs(w, self.scaler).reshape(S, B, W * F) - self.mean[:, None]
         last = slice((W - self.tail) * F, None)
         code = flat @ self.components.transpose(0, 2, 1)
-        units = code @ self.components[:, :, last] + self.mean[:, None, last]
+        units: F32 = np.asarray(code @ self.components[:, :, last] + self.mean[:, None, last], np.float32)
         return self.scaler.back(units.reshape(S, B, self.tail, F))
 
     def take(self, rows: Sequence[int]) -> Pca:
@@ -120,7 +120,7 @@ class Pca:
 
 def _inputs(w: Windows, scaler: Scaler) -> F32:
     """Windows in scaler units, clipped; features with a missing sample as their centre. [S, B, W, F]"""
-    whole: Bool = np.isfinite(w.x).all(axis=2, keepdims=True)
+    whole = np.isfinite(w.x).all(axis=2, keepdims=True)
     units = np.clip(scaler.to_units(w.x), -INPUT_BOUND, INPUT_BOUND)
     return np.where(whole, units, np.float32(0)).astype(np.float32)
 

@@ -50,12 +50,6 @@ class Seasonal:
         """Unit of the error per feature, [S, F]."""
         return self.scaler.scale
 
-    def expected(self, times: I64) -> F32:
-        """Profile at data times ``times`` [S, ...], [S, ..., F]."""
-        slot = times // SLOT % self.profile.shape[1]
-        series = np.arange(slot.shape[0]).reshape(-1, *[1] * (slot.ndim - 1))
-        return self.profile[series, slot]
-
     def infer(self, w: Windows) -> Inference:
         """Errors and expectations of windows [S, B, W, F].
 
@@ -65,11 +59,10 @@ class Seasonal:
         if self.scale.shape != (w.x.shape[0], w.x.shape[3]):
             raise InvalidShapeError(f"these models score [S, F] = {self.scale.shape}, received windows {w.x.shape}")
         back = self.step * np.arange(self.tail - 1, -1, -1, dtype=np.int64)
-        expected = self.expected(w.end[:, :, None] - back)
+        expected = _at(self.profile, w.end[:, :, None] - back)
         error, feature_error = windows.tail_errors(w, expected, self.scale)
-        return Inference(
-            error, feature_error, np.where(np.isfinite(feature_error), expected[:, :, -1], np.float32("nan"))
-        )
+        newest = np.where(np.isfinite(feature_error), expected[:, :, -1], np.float32(np.nan))
+        return Inference(error, feature_error, newest)
 
     def take(self, rows: Sequence[int]) -> Seasonal:
         """The models at ``rows``, in that order."""
@@ -128,10 +121,16 @@ class SeasonalLearner:
         level = scaling.quantiles(values, (0.5,))[0]
         level = np.where(np.isnan(level), 0.0, level)
         profile = _profile(values, times, level)
-        fitted = Seasonal(m.window, m.tail, step, profile, Scaler(np.zeros(0, np.float32), np.zeros(0, np.float32)))
-        left = values - fitted.expected(np.broadcast_to(times, values.shape[:2]))
+        left = values - _at(profile, np.broadcast_to(times, values.shape[:2]))
         scaler = scaling.fit(left, m.scaler, m.minimum_scale, m.minimum_relative_scale, level)
         return Seasonal(m.window, m.tail, step, profile, scaler)
+
+
+def _at(profile: F32, times: I64) -> F32:
+    """``profile`` [S, slots, F] at data times ``times`` [S, ...]: [S, ..., F]."""
+    slot = times // SLOT % profile.shape[1]
+    series = np.arange(slot.shape[0]).reshape(-1, *[1] * (slot.ndim - 1))
+    return np.asarray(profile[series, slot])
 
 
 def _profile(values: F32, times: I64, level: npt.NDArray[np.float64]) -> F32:

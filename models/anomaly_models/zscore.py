@@ -50,9 +50,8 @@ class ZScore:
             raise InvalidShapeError(f"these models score [S, F] = {self.scale.shape}, received windows {w.x.shape}")
         expected = np.broadcast_to(self.scaler.center[:, None, None, :], (S, B, self.tail, F))
         error, feature_error = windows.tail_errors(w, expected, self.scale)
-        return Inference(
-            error, feature_error, np.where(np.isfinite(feature_error), expected[:, :, -1], np.float32("nan"))
-        )
+        newest = np.where(np.isfinite(feature_error), expected[:, :, -1], np.float32(np.nan))
+        return Inference(error, feature_error, newest)
 
     def take(self, rows: Sequence[int]) -> ZScore:
         """The models at ``rows``, in that order."""
