@@ -67,11 +67,11 @@ def _description(config: Config) -> str:
     text = f"{{{{ $labels.metric }}}} of {entity.service(config)} ({entity.identity(config)}): "
     text += "score {{ $value | humanize }}, anomalous from 1."
     text += f"{{{{ with {error} }}}} Error {{{{ . | first | value | humanize }}}}{{{{ end }}}}"
-    text += f"{{{{ with {threshold} }}}}, threshold {{{{ . | first | value | humanize }}}}.{{{{ end }}}}\n"
+    text += f"{{{{ with {threshold} }}}}, threshold {{{{ . | first | value | humanize }}}}.{{{{ end }}}}"
     out = entity.define_quantity(config) + entity.define_selector(config) + text
     if not config.exposition.values:
         return out
-    return out + _features()
+    return f"{out}\n{_features()}"
 
 
 def _features() -> str:
@@ -80,7 +80,7 @@ def _features() -> str:
     line = "{{ .Labels.feature }}:"
     line += _value(" observed ", "anomaly_observed_value") + _value(", expected ", "anomaly_expected_value")
     line += _value(" (", "anomaly_expected_lower") + _value(" to ", "anomaly_expected_upper", ")")
-    return f"{{{{- range {entity.query(FEATURES)} }}}}\n{one}\n{line}\n{{{{- end }}}}\n"
+    return f"{{{{- range {entity.query(FEATURES)} }}}}\n{one}\n{line}\n{{{{- end }}}}"
 
 
 def _value(before: str, metric: str, after: str = "") -> str:

@@ -82,7 +82,8 @@ def training_failing(config: Config, where: Mapping[str, str]) -> AlertRule:
         summary="Models of a target are no longer renewed.",
         message="No training of target {{ $labels.target }} has succeeded for two training intervals.",
         description="The last successful training of target {{ $labels.target }} was"
-        " {{ $value | humanizeDuration }} ago. Detection goes on with the models in force; they know nothing of what is new since then.",
+        " {{ $value | humanizeDuration }} ago. Detection"
+        " goes on with the models in force; they know nothing of what is new since then.",
     )
 
 

@@ -1,7 +1,7 @@
 """Links in alerts: the exact Grafana panel and time range, the page of the whole service, the runbook.
 
-Grafana reads ``from`` and ``to`` in milliseconds. Go prints a number of that size as 1.7e+12, which Grafana cannot read;
-hence ``printf "%.0f"``. Label values pass ``urlquery``.
+Grafana reads ``from`` and ``to`` in milliseconds. Go prints a number of that size as 1.7e+12, which Grafana cannot
+read; hence ``printf "%.0f"``. Label values pass ``urlquery``.
 """
 
 from __future__ import annotations

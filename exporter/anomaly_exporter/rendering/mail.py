@@ -60,7 +60,9 @@ HTML = """\
 <p>{{ .Annotations.summary }}</p>
 <pre style="white-space: pre-wrap; background: #f5f5f5; padding: 0.6em">{{ .Annotations.description }}</pre>
 <p>Since {{ .StartsAt.UTC.Format "2006-01-02 15:04:05 MST" }}
-{{- if eq .Status "resolved" }} until {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }} ({{ .EndsAt.Sub .StartsAt }}){{ end }}</p>
+{{- if eq .Status "resolved" }}
+until {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }} ({{ .EndsAt.Sub .StartsAt }})
+{{- end }}</p>
 <p>
 <a href="{{ .Annotations.dashboard_url }}">Panel at this time</a> |
 <a href="{{ .Annotations.hostname }}">Whole service</a> |
