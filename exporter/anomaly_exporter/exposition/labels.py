@@ -1,0 +1,84 @@
+"""The label set of every series as ready text, made once per generation and reused in every cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from anomaly_exporter.config import Config, Target
+from anomaly_exporter.generations import Entry
+from anomaly_models.frame import EntityKey
+
+
+def escape(value: str) -> str:
+    """A label value inside its quotes, as the text format 0.0.4 wants it."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """``{a="x",b="y"}``; an empty value is the same as no label and is left out."""
+    return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in labels.items() if value) + "}"
+
+
+def entity_labels(config: Config, target: Target, entity: EntityKey, model: str) -> dict[str, str]:
+    """Labels of one series in the order they are written: static ones, the entity's, then metric, model and tag.
+
+    ``tag`` routes the mail: constant, or the value of the label ``tag_from``. Names are those of the label profile.
+    """
+    own = dict(entity.labels)
+    out = dict(config.static_labels)
+    for name in target.labels:
+        out.setdefault(config.exposition.emitted(name), own.get(name, ""))
+    tag = target.tag if target.tag is not None else own.get(target.tag_from, "")
+    return {**out, "metric": target.metric, "model": model, "tag": tag}
+
+
+class Labels:
+    """Label texts of series under one configuration.
+
+    The tuple of entries of a pack lives as long as its generation, so texts are kept by its identity; what the last
+    cycle did not ask for is forgotten at :meth:`sweep`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._targets = {target.name: target for target in config.targets}
+        self._texts: dict[tuple[str, int], tuple[tuple[Entry, ...], list[str]]] = {}
+        self._features: dict[tuple[str, int], tuple[tuple[Entry, ...], list[str]]] = {}
+        self._asked: set[tuple[str, int]] = set()
+
+    def of(self, target: str, entries: tuple[Entry, ...]) -> list[str]:
+        """One text per entry."""
+        key = (target, id(entries))
+        self._asked.add(key)
+        kept = self._texts.get(key)
+        if kept is None or kept[0] is not entries:
+            texts = [self.text(target, entry.entity, entry.model) for entry in entries]
+            kept = self._texts[key] = (entries, texts)
+        return kept[1]
+
+    def of_features(self, target: str, entries: tuple[Entry, ...], features: Sequence[str]) -> list[str]:
+        """One text per entry and feature, the features of an entry side by side."""
+        key = (target, id(entries))
+        self._asked.add(key)
+        kept = self._features.get(key)
+        if kept is None or kept[0] is not entries:
+            ends = [f'feature="{escape(name)}"' for name in features]
+            texts = [extended(text, end) for text in self.of(target, entries) for end in ends]
+            kept = self._features[key] = (entries, texts)
+        return kept[1]
+
+    def text(self, target: str, entity: EntityKey, model: str) -> str:
+        """The text of one series."""
+        return label_text(entity_labels(self._config, self._targets[target], entity, model))
+
+    def sweep(self) -> None:
+        """Forget texts that nobody asked for since the last sweep."""
+        for texts in (self._texts, self._features):
+            for key in set(texts) - self._asked:
+                del texts[key]
+        self._asked = set()
+
+
+def extended(text: str, more: str) -> str:
+    """``text`` with one or more further ``name="value"`` pairs."""
+    return f"{text[:-1]},{more}}}" if len(text) > 2 else f"{{{more}}}"
