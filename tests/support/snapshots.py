@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from anomaly_exporter.config import Config, parse
+from anomaly_exporter.config import Config
 from anomaly_exporter.generations import Entry
 from anomaly_exporter.snapshot import Scores
 from anomaly_models.frame import EntityKey
@@ -23,7 +22,7 @@ def config_of(*targets: Mapping[str, Any], **sections: Any) -> Config:
     base = {"name": "cpu", "metric": "cpu", "queries": [{"expr": "x"}], "models": ["zscore"]}
     made = [{**base, **target} for target in targets or [{}]]
     document = {"files": {"path": "series"}, "targets": made, **sections}
-    return parse(json.dumps(document))
+    return Config.model_validate(document)
 
 
 def entry_of(target: str, labels: Mapping[str, str], model: str = "zscore", **fields: Any) -> Entry:
