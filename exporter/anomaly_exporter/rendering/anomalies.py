@@ -65,9 +65,9 @@ def _description(config: Config) -> str:
     error = entity.query("max(anomaly_reconstruction_error{%s})")
     threshold = entity.query("max(anomaly_threshold{%s})")
     text = f"{{{{ $labels.metric }}}} of {entity.service(config)} ({entity.identity(config)}): "
-    text += "score {{ $value | humanize }}, anomalous from 1."
-    text += f"{{{{ with {error} }}}} Error {{{{ . | first | value | humanize }}}}{{{{ end }}}}"
-    text += f"{{{{ with {threshold} }}}}, threshold {{{{ . | first | value | humanize }}}}.{{{{ end }}}}"
+    text += "score {{ $value | humanize }}, anomalous from 1"
+    text += f"{{{{ with {error} }}}}; error {{{{ . | first | value | humanize }}}}{{{{ end }}}}"
+    text += f"{{{{ with {threshold} }}}}; threshold {{{{ . | first | value | humanize }}}}{{{{ end }}}}"
     out = entity.define_quantity(config) + entity.define_selector(config) + text
     if not config.exposition.values:
         return out

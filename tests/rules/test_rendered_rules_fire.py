@@ -1,0 +1,131 @@
+"""Rules of other configurations than the committed one, run by promtool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+import yaml
+
+from anomaly_exporter.config import Config
+from anomaly_exporter.rendering import render_text
+from support.checkers import promtool
+from support.rule_configs import HOSTILE, config
+
+
+def quoted(value: str) -> str:
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
+    return '"' + "".join(escapes.get(c, c) for c in value) + '"'
+
+
+def series(metric: str, values: str, /, **labels: str) -> dict[str, str]:
+    return {"series": f"{metric}{{{','.join(f'{k}={quoted(v)}' for k, v in labels.items())}}}", "values": values}
+
+
+def firing(name: str, at: str, count: int) -> dict[str, Any]:
+    expression = f'count(ALERTS{{alertname="{name}",alertstate="firing"}})'
+    return {"expr": expression, "eval_time": at, "exp_samples": [{"labels": "{}", "value": count}] if count else []}
+
+
+def check(
+    of: Config,
+    folder: Path,
+    data: list[dict[str, str]],
+    expressions: Sequence[dict[str, Any]] = (),
+    interval: str = "30s",
+    namespace: str | None = None,
+    **more: Any,
+) -> None:
+    """Render the rules of ``of`` and let promtool run them over ``data``."""
+    (folder / "rules.yaml").write_text(render_text("rules", of, "plain", namespace=namespace))
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": interval,
+        "tests": [{"interval": interval, "input_series": data, "promql_expr_test": list(expressions), **more}],
+    }
+    (folder / "test.yaml").write_text(yaml.safe_dump(test, allow_unicode=True))
+    promtool("test", "rules", str(folder / "test.yaml"))
+
+
+def test_openshift_names_the_service_by_target_container(tmp_path: Path) -> None:
+    own = {"env": "k8s-prod", "metric": "cpu", "model": "fc", "tag": "crab"}
+    labels = {**own, "target_namespace": "crab", "target_container": "crabserver", "namespace": "monitoring"}
+    data = [series("anomaly_detected", "1x9", **labels), series("anomaly_score", "2x9", **labels)]
+    expression = 'ALERTS{alertname="AnomalyDetected",alertstate="firing",service="crabserver"}'
+    expected = "ALERTS" + series("", "", **labels)["series"].removesuffix("}")
+    expected += ',alert="AnomalyDetected",alertname="AnomalyDetected",alertstate="firing",service="crabserver"'
+    wanted = [{"labels": expected + ',severity="warning"}', "value": 1}]
+    tests = [{"expr": expression, "eval_time": "2m", "exp_samples": wanted}]
+    check(config(exposition={"profile": "openshift"}), tmp_path, data, tests)
+
+
+def test_compressed_time_divides_every_duration_by_one_number(tmp_path: Path) -> None:
+    """At speed 60 the minute of `for` is a second and the ten minutes of keep_firing_for are ten seconds."""
+    labels = {"env": "k8s-prod", "namespace": "a", "container": "b", "metric": "cpu", "model": "fc", "tag": "a"}
+    data = [series("anomaly_detected", "1x4 0x40", **labels), series("anomaly_score", "2x4 0x40", **labels)]
+    tests = [
+        firing("AnomalyDetected", "500ms", 0),
+        firing("AnomalyDetected", "1s", 1),
+        firing("AnomalyDetected", "12s", 1),
+        firing("AnomalyDetected", "12500ms", 0),
+    ]
+    check(config(timing={"speed": 60}), tmp_path, data, tests, interval="500ms")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_the_numbers_of_the_description_are_found_for_any_label_value(value: str, tmp_path: Path) -> None:
+    labels = {"env": "k8s-prod", "namespace": value, "container": "b", "metric": "cpu", "model": "fc", "tag": value}
+    data = [
+        series("anomaly_detected", "1x9", **labels),
+        series("anomaly_score", "2x9", **labels),
+        series("anomaly_threshold", "4x9", **labels),
+        series("anomaly_threshold", "5x9", **{**labels, "namespace": "other"}),
+        series("anomaly_observed_value", "0.5x9", **labels, feature=value),
+    ]
+    page = "http://localhost:3000/d/anomaly-monitoring"
+    who = f"&var-env=k8s-prod&var-namespace={quote_plus(value)}&var-container=b"
+    annotations = {
+        "summary": "A series departs from what its model has learned.",
+        "description": f"cpu of b (model=fc env=k8s-prod namespace={value} container=b): score 2, anomalous from 1;"
+        f" threshold 4\n{value}: observed 500m cores",
+        "message": "cpu of b departs from what the model fc expects: score 2, where 1 and above is anomalous.",
+        "date": "1970-01-01 00:02:00 +0000 UTC",
+        "hostname": f"{page}?from=-86280000&to=120000{who}&var-metric=$__all&var-model=$__all",
+        "dashboard_url": f"{page}?from=-21480000&to=120000{who}&var-metric=cpu&var-model=fc",
+        "runbook_url": f"{config().links.runbook_url}/anomalydetected.md",
+    }
+    expected = {**labels, "alert": "AnomalyDetected", "severity": "warning", "service": "b"}
+    alerts = [{"exp_labels": expected, "exp_annotations": annotations}]
+    test = {"eval_time": "2m", "alertname": "AnomalyDetected", "exp_alerts": alerts}
+    check(config(), tmp_path, data, alert_rule_test=[test])
+
+
+def test_with_a_namespace_only_that_installation_is_watched(tmp_path: Path) -> None:
+    well = {"namespace": "one", "pod": "a"}
+    data = [
+        series("anomaly_exporter_last_success_timestamp_seconds", "0+30x60", **well),
+        series("anomaly_exporter_cycle_interval_seconds", "60x60", **well),
+        series("anomaly_exporter_total_shards", "1x60", **well),
+    ]
+    check(config(), tmp_path, data, [firing("AnomalyExporterBlind", "20m", 0)], namespace="one")
+    check(config(), tmp_path, data, [firing("AnomalyExporterBlind", "20m", 1)], namespace="two")
+
+
+def test_targets_of_different_training_intervals_are_late_at_different_times(tmp_path: Path) -> None:
+    queries = [{"name": "x", "expr": "x"}]
+    targets = [
+        {"name": "often", "metric": "a", "queries": queries, "training": {"every": "1h"}},
+        {"name": "seldom", "metric": "b", "queries": queries, "training": {"every": "3h"}},
+    ]
+    metric = "anomaly_exporter_training_last_success_timestamp_seconds"
+    data = [series(metric, "0x1000", target="often"), series(metric, "0x1000", target="seldom")]
+    tests = [
+        firing("AnomalyTrainingFailing", "2h15m", 0),
+        firing("AnomalyTrainingFailing", "2h15m30s", 1),
+        firing("AnomalyTrainingFailing", "6h15m", 1),
+        firing("AnomalyTrainingFailing", "6h15m30s", 2),
+    ]
+    check(config(targets=targets), tmp_path, data, tests)
