@@ -298,7 +298,9 @@ def _previous(inputs: ThresholdStack, half_life: float) -> tuple[F64, F64, F64, 
     share = np.exp2((inputs.earlier_at - np.where(there, newest_at, 0.0)) / half_life)
     share /= np.where(there, share.sum(axis=1, keepdims=True), 1.0)
     previous = (share * inputs.earlier_value).sum(axis=1)
-    previous_sigma = np.sqrt((share * inputs.earlier_sigma**2).sum(axis=1))
+    widest = inputs.earlier_sigma.max(axis=1, keepdims=True)  # divided out: squares of tiny spreads would vanish
+    narrowed = inputs.earlier_sigma / np.where(widest > 0, widest, 1.0)
+    previous_sigma = widest[:, 0] * np.sqrt((share * narrowed * narrowed).sum(axis=1))
     found = there[:, 0]
     previous, previous_sigma, at, value = (
         np.where(found, column, np.nan) for column in (previous, previous_sigma, newest_at[:, 0], newest_value[:, 0])
@@ -309,7 +311,7 @@ def _previous(inputs: ThresholdStack, half_life: float) -> tuple[F64, F64, F64, 
 def _weight(previous_sigma: F64, recent_sigma: F64, weighting: str) -> F64:
     """w, the share of P by spread, [S]; 0.5 when both sigmas are 0, NaN without P."""
     largest = np.maximum(previous_sigma, recent_sigma)
-    p = previous_sigma / np.where(largest > 0, largest, 1.0)  # scaled first: squares of small spreads would vanish
+    p = previous_sigma / np.where(largest > 0, largest, 1.0)  # for the same reason as above
     r = recent_sigma / np.where(largest > 0, largest, 1.0)
     if weighting == "sigma":
         total, part = p + r, p
