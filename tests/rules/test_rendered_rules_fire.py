@@ -35,6 +35,7 @@ def check(
     folder: Path,
     data: list[dict[str, str]],
     expressions: Sequence[dict[str, Any]] = (),
+    *,
     interval: str = "30s",
     namespace: str | None = None,
     **more: Any,
