@@ -1,5 +1,11 @@
 """Where series come from: the Prometheus HTTP API, tables, or the simulator of the demo."""
 
+from __future__ import annotations
+
+from anomaly_exporter.blobs import Blobs
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config
+
 from .base import (
     Source,
     SourceAnswerError,
@@ -9,8 +15,14 @@ from .base import (
     SourceRejectedError,
     SourceUnavailableError,
 )
+from .files import FilesSource
+from .prometheus import PrometheusSource
+from .simulator import SimulatorSource
 
 __all__ = [
+    "FilesSource",
+    "PrometheusSource",
+    "SimulatorSource",
     "Source",
     "SourceAnswerError",
     "SourceCounters",
@@ -18,4 +30,16 @@ __all__ = [
     "SourceLimitError",
     "SourceRejectedError",
     "SourceUnavailableError",
+    "open_source",
 ]
+
+
+def open_source(config: Config, clock: Clock, counters: SourceCounters, blobs: Blobs | None = None) -> Source:
+    """The source that ``config`` names; ``blobs`` keeps the choice between a query and its fallback."""
+    if config.prometheus:
+        return PrometheusSource(config.prometheus, clock, counters, blobs)
+    if config.files:
+        return FilesSource(config.files, counters)
+    if config.simulator:
+        return SimulatorSource(config.simulator, counters)
+    raise SourceRejectedError("exactly one of prometheus, files, simulator must be configured, received none")
