@@ -33,6 +33,7 @@ MIB = float(2**20)
 _DEPLOY_PROBABILITY = 0.35
 _DEPLOY_WEEKS = 8  # at the latest every so many weeks: bounds how far back a pod's birth must be looked for
 _ROLL_SECONDS = 90  # between two pods of a rollout
+_TURN_SECONDS = 2 * 3600  # between two pods that are restarted because of a leak
 _CRASH_PROBABILITY = 0.03  # per pod and day
 _BURST_SLOT = 3 * 3600
 _BURST_PROBABILITY = 0.15  # per service and slot
@@ -46,7 +47,7 @@ class Service:
 
     ``night`` is the share of the load that never sleeps, ``peak`` the busiest hour (UTC), ``weekend`` the share of the
     daily swing on Saturday and Sunday, ``leak`` the growth of memory per hour of a pod's life as a share of ``memory``,
-    ``restart_days`` every how many days the pods are restarted at 03:00 to get rid of it (0 = never).
+    ``restart_days`` every how many days the pods are restarted to get rid of it, in turn from 03:00 on (0 = never).
     """
 
     namespace: str
@@ -71,8 +72,8 @@ SERVICES: tuple[Service, ...] = (
     Service("dbs", "dbs2go-global-r", 4, 1.9, 700 * MIB, night=0.45, peak=16.0, weekend=0.8),
     Service("dmwm", "reqmgr2", 2, 0.8, 1500 * MIB, night=0.3, peak=13.0),
     Service("dmwm", "workqueue", 2, 1.1, 1900 * MIB, night=0.55, peak=12.0, weekend=0.9),
-    Service("dqm", "autodqm", 1, 0.5, 800 * MIB, night=0.2, peak=10.0, leak=0.002, restart_days=3),
-    Service("wma", "wmarchive", 2, 0.7, 600 * MIB, night=0.5, peak=17.0, leak=0.006, restart_days=1),
+    Service("dqm", "autodqm", 1, 0.5, 800 * MIB, night=0.2, peak=10.0, leak=0.001, restart_days=3),
+    Service("wma", "wmarchive", 3, 0.7, 600 * MIB, night=0.5, peak=17.0, leak=0.003, restart_days=1),
     Service("ruciocm", "monitor", 1, 0.3, 400 * MIB, night=0.6, peak=14.0, weekend=0.9),
     Service("tzero", "t0wmadatasvc", 2, 0.6, 1000 * MIB, night=0.4, peak=20.0, weekend=1.0),
 )
@@ -233,10 +234,10 @@ def _cpu(dice: _Dice, service: Service, t: I64, load: F64, age: F64) -> F64:
 
 
 def _memory(dice: _Dice, service: Service, t: I64, load: F64, age: F64) -> F64:
-    """Bytes [T]: a base, what requests hold, caches that fill within an hour, a leak."""
+    """Bytes [T]: a base, what requests hold, caches that fill within half an hour, a leak."""
     noise = 0.006 * dice.smooth("memory", t, 1800) + 0.003 * dice.normal("memory/white", t)
-    caches = 0.12 * (1 - np.exp(-age / 1800))
-    share = 0.6 + 0.2 * load + caches + service.leak * age / 3600
+    caches = 0.06 * (1 - np.exp(-age / 600))
+    share = 0.65 + 0.2 * load + caches + service.leak * age / 3600
     held: F64 = service.memory * share * (1 + noise)
     return held
 
@@ -269,7 +270,7 @@ def _restarts(dice: _Dice, service: Service, slot: int, first: int, last: int) -
     crashed = dice.uniform("crash", days) < _CRASH_PROBABILITY
     times = [(days * DAY + (dice.uniform("crash/at", days) * DAY).astype(np.int64))[crashed]]
     if service.restart_days:
-        times.append(days[days % service.restart_days == 0] * DAY + 3 * 3600 + slot * _ROLL_SECONDS)
+        times.append(days[days % service.restart_days == 0] * DAY + 3 * 3600 + slot * _TURN_SECONDS)
     return np.concatenate(times)
 
 
