@@ -78,5 +78,5 @@ def define_quantity(config: Config) -> str:
         lines.append(f"{{{{- {keyword} match {pattern} .arg0 }}}}{UNIT_FORMATS[unit]}")
         keyword = "else if"
     plain = "{{ humanize .arg1 }}"
-    lines += [f"{{{{- else }}}}{plain}", "{{- end -}}"] if by_unit else [f"{plain}{{{{- /* no units */ -}}}}"]
-    return "\n".join([*lines, "{{ end -}}"]) + "\n"
+    lines += [f"{{{{- else }}}}{plain}", "{{- end }}"] if by_unit else [plain]
+    return "\n".join([*lines, "{{- end -}}"]) + "\n"

@@ -23,7 +23,8 @@ def subject(config: Config) -> str:
         "{{ else }}{{ len $alerts }} alerts{{ end }}"
         "{{ else if gt (len $alerts) 1 }}{{ len $alerts }} anomalies"
         "{{ with .CommonLabels.metric }} in {{ . }}{{ end }}{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
-        "{{ else }}{{ range $alerts }}Anomaly: {{ .Labels.metric }} of {{ .Labels.service }}{{ end }}"
+        '{{ else }}{{ range $alerts }}{{ if eq .Status "firing" }}Anomaly: {{ end }}'
+        "{{ .Labels.metric }} of {{ .Labels.service }}{{ end }}"
         f"{{{{ end }}}}{place}"
     )
 
