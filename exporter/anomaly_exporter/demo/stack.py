@@ -117,8 +117,15 @@ class PrometheusServer:
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """The instant vector of ``expr`` at wall time ``at`` (now when None)."""
-        fields = {"query": expr} if at is None else {"query": expr, "time": f"{at:.3f}"}
-        answer = requests.get(f"{self.url}/api/v1/query", params=fields, timeout=10)
+        return self._ask("query", {"query": expr} if at is None else {"query": expr, "time": f"{at:.3f}"})
+
+    def query_range(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The matrix of ``expr`` from wall time ``start`` to ``end``, a value every ``step`` wall seconds."""
+        span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        return self._ask("query_range", {"query": expr, **span})
+
+    def _ask(self, endpoint: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+        answer = requests.get(f"{self.url}/api/v1/{endpoint}", params=fields, timeout=10)
         answer.raise_for_status()
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
         return result
