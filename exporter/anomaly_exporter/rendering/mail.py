@@ -21,8 +21,8 @@ def subject(config: Config) -> str:
         '{{ if eq .Status "resolved" }}{{ $alerts = .Alerts.Resolved }}Resolved: {{ end }}'
         f'{{{{ if eq .CommonLabels.tag "{SERVICE}" }}}}{SERVICE}: {{{{ with .CommonLabels.alertname }}}}{{{{ . }}}}'
         "{{ else }}{{ len $alerts }} alerts{{ end }}"
-        "{{ else if gt (len $alerts) 1 }}{{ len $alerts }} anomalies"
-        "{{ with .CommonLabels.metric }} in {{ . }}{{ end }}{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
+        "{{ else if gt (len $alerts) 1 }}{{ len $alerts }}{{ with .CommonLabels.metric }} {{ . }}{{ end }} anomalies"
+        "{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
         '{{ else }}{{ range $alerts }}{{ if eq .Status "firing" }}Anomaly: {{ end }}'
         "{{ .Labels.metric }} of {{ .Labels.service }}{{ end }}"
         f"{{{{ end }}}}{place}"
@@ -39,7 +39,7 @@ TEXT = """\
 
 since     {{ .StartsAt.UTC.Format "2006-01-02 15:04:05 MST" }}
 {{- if eq .Status "resolved" }}
-until     {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }}, after {{ .EndsAt.Sub .StartsAt }}
+until     {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }}, after {{ (.EndsAt.Sub .StartsAt).Truncate 1000000000 }}
 {{- end }}
 panel     {{ .Annotations.dashboard_url }}
 service   {{ .Annotations.hostname }}
@@ -62,7 +62,7 @@ HTML = """\
 <pre style="white-space: pre-wrap; background: #f5f5f5; padding: 0.6em">{{ .Annotations.description }}</pre>
 <p>Since {{ .StartsAt.UTC.Format "2006-01-02 15:04:05 MST" }}
 {{- if eq .Status "resolved" }}
-until {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }} ({{ .EndsAt.Sub .StartsAt }})
+until {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }} ({{ (.EndsAt.Sub .StartsAt).Truncate 1000000000 }})
 {{- end }}</p>
 <p>
 <a href="{{ .Annotations.dashboard_url }}">Panel at this time</a> |
