@@ -96,7 +96,7 @@ def test_the_mail_says_what_where_and_how_to_go_on_and_the_resolved_one_that_it_
     post.send(labels(), resolved=True)
     over = post.mail("crab@example.org", "Resolved")
     assert over.subject == "Resolved: cpu of crabserver in crab (k8s-prod)"
-    assert re.search(r", after 3m\d+s\n", over.body("plain"))
+    assert re.search(r", after 3m\d+s\s", over.body("plain"))
 
 
 def test_fifty_series_of_one_namespace_are_one_mail(post: Post) -> None:
