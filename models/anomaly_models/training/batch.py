@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -231,7 +233,7 @@ class _Judge:
         """Earlier thresholds of entity ``i`` on the new model's scale; none where there is no comparable old model."""
         entity, spec = self.block.entities[i], self.plan.threshold
         old, inputs = previous.scorers.get(entity), previous.thresholds.get(entity)
-        if old is None or inputs is None or (old.kind, old.spec()) != (self.scorer.kind, self.scorer.spec()):
+        if old is None or inputs is None or _architecture(old) != _architecture(self.scorer):
             return ()
         test, errors = self.windows["test"], self.said["test"].error[i]
         own = Windows(test.x[i : i + 1], test.valid[i : i + 1], test.end[i : i + 1])
@@ -272,12 +274,26 @@ def _reports(learner: Learner, rows: int) -> list[_Report]:
 
 
 def _warm(previous: Previous, entities: Sequence[EntityKey]) -> Scorer | None:
-    """The models in force as one stack, if every entity has one and all are of one architecture."""
-    old = [previous.scorers[e] for e in entities if e in previous.scorers]
-    if len(old) != len(entities) or any((o.kind, o.spec()) != (old[0].kind, old[0].spec()) for o in old):
+    """The autoencoders in force as one stack in the order of ``entities``, None where there are none.
+
+    Entities without one (or with another architecture than most) get weights of NaN, which start cold.
+    """
+    old = [previous.scorers.get(e) for e in entities]
+    specs = Counter(_architecture(o) for o in old if o is not None and o.kind == "autoencoder")
+    if not specs:
         return None
-    stacks = [o.tensors() for o in old]
-    return scorers.restore(old[0].kind, old[0].spec(), {n: np.concatenate([s[n] for s in stacks]) for n in stacks[0]})
+    common = specs.most_common(1)[0][0]
+    like = next(o for o in old if o is not None and _architecture(o) == common)
+    cold = {
+        name: tensor if name in ("center", "scale") else np.full_like(tensor, np.nan)
+        for name, tensor in like.tensors().items()
+    }
+    stacks = [o.tensors() if o is not None and _architecture(o) == common else cold for o in old]
+    return scorers.restore(like.kind, like.spec(), {name: np.concatenate([s[name] for s in stacks]) for name in cold})
+
+
+def _architecture(scorer: Scorer) -> str:
+    return json.dumps([scorer.kind, scorer.spec()], sort_keys=True)
 
 
 def _finite_rows(scorer: Scorer) -> Bool:

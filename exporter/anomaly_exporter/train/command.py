@@ -1,0 +1,134 @@
+"""The command's body and its exit codes.
+
+0 done, 2 configuration, 3 the source cannot be read, 4 nothing could be trained, 5 the store cannot be written,
+130 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomaly_exporter.blobs import BlobError, DirectoryBlobs
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config, ConfigError, Target, load
+from anomaly_exporter.generations import GenerationError, Generations
+from anomaly_exporter.generations.sharding import shard_of
+from anomaly_exporter.history import History
+from anomaly_exporter.sources import SourceCounters, SourceError, open_source
+from anomaly_models.frame import Span, newest_instant
+
+from .events import Emit, for_people, json_lines
+from .fitting import Outcome, Run
+from .reading import update
+from .stopping import EXIT_STOPPED, Stopped, stop_on_signals
+
+log = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_CONFIG, EXIT_SOURCE, EXIT_NOTHING, EXIT_STORE = 0, 2, 3, 4, 5
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})\Z")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train: ``models`` of ``target`` for the entities of part ``shard`` = (i, n)."""
+
+    config: Config
+    target: Target
+    models: tuple[str, ...]
+    shard: tuple[int, int] = (0, 1)
+
+
+def run(config_path: Path, target: str, *, model: str | None = None, shard: str = "0/1", output: str = "text") -> int:
+    """Train ``target`` and return the exit code; events go to stdout as ``output`` (text or json) says."""
+    emit = json_lines(sys.stdout) if output == "json" else for_people(sys.stdout)
+    # The chatter of TensorFlow's start is of no use in a log; must be set before it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        wanted = request(load(config_path).config, target, model, shard)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_CONFIG
+    return train_target(wanted, emit)
+
+
+def request(config: Config, target: str, model: str | None = None, shard: str = "0/1") -> Request:
+    """What the command line asks for. Raises ConfigError, naming what was expected."""
+    found = _SHARD.match(shard)
+    if not found or not int(found.group(1)) < int(found.group(2)):
+        raise ConfigError(f"--shard: expected i/n with 0 <= i < n, such as 0/4, received {shard!r}")
+    part = int(found.group(1)), int(found.group(2))
+    try:
+        wanted = config.target(target)
+    except KeyError:
+        known = ", ".join(t.name for t in config.targets)
+        raise ConfigError(f"--target: {target!r} is not configured, known are {known}") from None
+    if model is None:
+        return Request(config, wanted, wanted.models, part)
+    if model not in wanted.models:
+        raise ConfigError(f"--model: target {target!r} has the models {', '.join(wanted.models)}, not {model!r}")
+    return Request(config, wanted, (model,), part)
+
+
+def train_target(wanted: Request, emit: Emit, clock: Clock | None = None) -> int:
+    """Train what is ``wanted``; the exit code. ``clock`` instead of the configuration's is for tests."""
+    began, name = time.monotonic(), wanted.target.name
+    try:
+        with stop_on_signals():
+            code = _guarded(wanted, emit, clock or Clock.of(wanted.config.timing))
+    except Stopped:
+        log.warning("stopped by a signal, the last good generation stays in force", extra={"target": name})
+        code = EXIT_STOPPED
+    gc.collect()
+    outcome = "succeeded" if code == EXIT_OK else "failed"
+    emit({"event": "done", "target": name, "outcome": outcome, "seconds": round(time.monotonic() - began, 3)})
+    return code
+
+
+def _guarded(wanted: Request, emit: Emit, clock: Clock) -> int:
+    """Train; what can go wrong as an exit code and a line of the log."""
+    about = {"target": wanted.target.name}
+    try:
+        outcomes = _train(wanted, emit, clock)
+    except SourceError as error:
+        log.error("source cannot be read", extra={**about, "outcome": error.outcome, "error": str(error)})
+        return EXIT_SOURCE
+    except (BlobError, GenerationError) as error:
+        log.error("store failed, what is in force stays", extra={**about, "reason": error.reason, "error": str(error)})
+        return EXIT_STORE
+    except (ModuleNotFoundError, ValueError) as error:
+        # The sections are valid one by one; what they ask for together, or of this installation, is not.
+        hint = " (pip install 'anomaly-exporter[train-cpu]')" if isinstance(error, ModuleNotFoundError) else ""
+        log.error("the configuration cannot be trained", extra={**about, "error": f"{error}{hint}"})
+        return EXIT_CONFIG
+    if not any(o.trained for o in outcomes.values()):
+        failed = {model: dict(o.failed) for model, o in outcomes.items()}
+        log.error("nothing could be trained", extra={**about, "failed": str(failed)})
+        return EXIT_NOTHING
+    return EXIT_OK
+
+
+def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome]:
+    config, target = wanted.config, wanted.target
+    began = clock.wall()
+    blobs = DirectoryBlobs(config.store.path)
+    history, generations = History(blobs), Generations(blobs, clock.wall)
+    end = max(newest_instant(clock.now(), target.step, target.delay) + target.step, 0)
+    span = Span(max(end - target.training.history // target.step * target.step, 0), end)
+    source = open_source(config, clock, SourceCounters(), blobs)
+    samples = update(source, history, target, span)
+    history.retain(target, span.start - target.step)
+    part, parts = wanted.shard
+    entities = [e for e in history.entities(target, span) if shard_of(e, parts) == part]
+    emit({"event": "start", "target": target.name, "entities": len(entities), "samples_read": samples})
+    run_ = Run(config, target, clock, history, generations, span, began, emit)
+    outcomes = run_.fit(wanted.models, entities)
+    pruned = generations.prune(target.name, config.store.keep_generations)
+    log.info("pruned", extra={"target": target.name, "generations": pruned.generations, "packs": pruned.packs})
+    return outcomes

@@ -1,0 +1,285 @@
+"""Train the batches of one target and put what came of them in force."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from anomaly_exporter import __version__, specs
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config, Model, Target
+from anomaly_exporter.generations import Entry, Generation, GenerationError, Generations
+from anomaly_exporter.history import History, data_digest
+from anomaly_models import pack as codec
+from anomaly_models import scorers
+from anomaly_models.exceptions import AnomalyModelsError, PackError
+from anomaly_models.frame import Block, EntityKey, Scorer, Span
+from anomaly_models.pack import MAX_MODELS
+from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, TrainedRow, train
+
+from .events import Emit
+from .memory import peak_since_last_call
+
+log = logging.getLogger(__name__)
+
+BATCH_SAMPLES = 2**25
+"""Most samples of a batch, 128 MiB; training holds a few copies of them."""
+COMMIT_EVERY = 5.0
+"""Wall seconds between two commits of one run: a generation names every entity, so small batches share one."""
+
+
+@dataclass
+class Outcome:
+    """What became of the entities of one model."""
+
+    trained: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything one training of a target needs. ``began`` is the wall time of its start."""
+
+    config: Config
+    target: Target
+    clock: Clock
+    history: History
+    generations: Generations
+    span: Span
+    began: float
+    emit: Emit
+
+    def fit(self, models: Sequence[str], entities: Sequence[EntityKey]) -> dict[str, Outcome]:
+        """Train ``models`` for ``entities`` batch by batch, committing on the way; what became of them, per model.
+
+        Raises:
+            BlobError, GenerationError: the store cannot be written. What was committed stays in force.
+        """
+        outcomes = {model: Outcome() for model in models}
+        committer = _Committer(self)
+        in_force = _InForce(self)
+        done = 0
+        for batch in batches(entities, self._rows(), len(self.target.features)):
+            block = _trimmed(self.history.read(self.target, self.span, entities=batch))
+            self._stage("read")
+            for name in models:
+                outcome = outcomes[name]
+                trained = self._train(name, block, in_force, Progress(self, name, done, len(entities)))
+                outcome.failed.update(trained.failed.values())
+                if trained.pack is not None:
+                    encoded = codec.encode(trained.pack)
+                    self.generations.put_pack(encoded)
+                    committer.add(self._entry(name, encoded.digest, row, trained) for row in trained.rows)
+                    outcome.trained += len(trained.rows)
+                for stage, peak in trained.stage_memory.items():
+                    self._stage(stage, peak)
+            done += len(batch)
+            for name in models:
+                self.emit(self._event("progress", model=name, done=done, total=len(entities)))
+            # A fitted stack and its windows form cycles (Keras); without this they pile up over the batches.
+            del block, trained
+            gc.collect()
+            self._stage("freed")
+        committer.flush()
+        for name, outcome in outcomes.items():
+            self.emit(
+                self._event(
+                    "trained",
+                    model=name,
+                    entities=outcome.trained,
+                    failed=dict(outcome.failed),
+                    generation=committer.number,
+                )
+            )
+        return outcomes
+
+    def _train(self, name: str, block: Block, in_force: _InForce, progress: Progress) -> TrainedBatch:
+        """One batch of one model; a batch that fails as a whole fails alone."""
+        model = self.config.model(name)
+        plan = self._plan(model)
+        try:
+            return train(
+                block,
+                plan,
+                in_force.previous(name, block.entities, plan),
+                progress.epoch,
+                probe=Probe(peak_since_last_call, time.perf_counter),
+                provenance={"versions": versions(), "model": name, "trained_at": self.clock.wall()},
+            )
+        except (AnomalyModelsError, MemoryError) as error:
+            log.error("batch failed", extra={"target": self.target.name, "model": name, "error": str(error)})
+            reason = getattr(error, "reason", "memory" if isinstance(error, MemoryError) else "invalid")
+            return TrainedBatch(None, None, (), dict.fromkeys(block.entities, reason), {})
+
+    def _plan(self, model: Model) -> Plan:
+        training = self.target.training
+        return Plan(
+            model=specs.model_spec(model, self.target),
+            cleaning=specs.cleaning_spec(self.target, model),
+            threshold=specs.threshold_spec(self.target),
+            split=training.split,
+            min_samples=max(training.min_history // self.target.step, 1),
+            persistence=self.target.alerting.persistence,
+        )
+
+    def _entry(self, name: str, pack: str, row: TrainedRow, batch: TrainedBatch) -> Entry:
+        model, wall = self.config.model(name), self.clock.wall()
+        threshold = self.target.threshold
+        training = {
+            "state": "succeeded",
+            "recipe": model.recipe,
+            "architecture": batch.pack.kind if batch.pack else "",
+            "samples": row.samples,
+            "epochs": row.epochs,
+            "best_epoch": row.best_epoch,
+            "loss": row.loss,
+            "masked_ratio": row.masked_ratio,
+            "seconds": row.seconds,
+            "inference_seconds": row.inference_seconds,
+            "started_at": self.began,
+            "seed": model.seed,
+            "test_start": row.test_start,
+            "base": threshold.base,
+            "k": threshold.k,
+            "versions": versions(),
+        }
+        return Entry(
+            entity=row.entity,
+            model=name,
+            pack=pack,
+            row=row.row,
+            threshold=row.threshold,
+            data_digest=data_digest(self.target),
+            trained_at=wall,
+            trained_data_end=row.data_end,
+            evaluated_at=wall,
+            figures=row.figures,
+            training={key: value for key, value in training.items() if value is not None},
+        )
+
+    def _rows(self) -> int:
+        return max(self.span.seconds // self.target.step, 1)
+
+    def _stage(self, stage: str, peak: int | None = None) -> None:
+        self.emit(self._event("stage", stage=stage, rss_bytes=peak_since_last_call() if peak is None else peak))
+
+    def _event(self, event: str, **fields: Any) -> dict[str, Any]:
+        return {"event": event, "target": self.target.name, **fields}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Tells of the epochs of one batch."""
+
+    run: Run
+    model: str
+    done: int
+    total: int
+
+    def epoch(self, said: Any) -> None:
+        """One epoch of the fit is over; ``said`` is what the learner reports of it."""
+        self.run.emit(self.run._event("progress", model=self.model, done=self.done, total=self.total, epoch=said.epoch))
+
+
+class _Committer:
+    """Gathers entries and commits them now and then, so that a kill loses seconds of work and no more."""
+
+    def __init__(self, run: Run, seconds: Callable[[], float] = time.monotonic) -> None:
+        self.run, self.seconds = run, seconds
+        self.pending: list[Entry] = []
+        self.last = seconds()
+        self.number: int | None = None
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        self.pending += entries
+        if self.seconds() - self.last >= COMMIT_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.pending:
+            generation: Generation = self.run.generations.commit(
+                self.run.target.name, self.pending, began=self.run.began, forget_before=self.run.span.start
+            )
+            self.number = generation.number
+            self.pending = []
+        self.last = self.seconds()
+
+
+class _InForce:
+    """The models in force when the run began: where training starts from and what thresholds remember."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.packs: dict[str, Scorer | None] = {}
+        try:
+            generation = run.generations.current(run.target.name)
+        except GenerationError as error:
+            log.warning(
+                "generation in force cannot be used, training starts without a past",
+                extra={"target": run.target.name, "reason": error.reason, "error": str(error)},
+            )
+            generation = None
+        self.entries = dict(generation.entries) if generation else {}
+        self.digest = data_digest(run.target)
+
+    def previous(self, name: str, entities: Iterable[EntityKey], plan: Plan) -> Previous:
+        """What is in force for ``entities`` and may be compared with what ``plan`` will give."""
+        kept: dict[EntityKey, Entry] = {}
+        stacks: dict[EntityKey, Scorer] = {}
+        for entity in entities:
+            entry = self.entries.get((entity, name))
+            # Samples of another meaning teach nothing about these.
+            if entry is None or entry.data_digest != self.digest:
+                continue
+            stack = self._stack(entry.pack)
+            if stack is not None and entry.row < stack.scale.shape[0]:
+                stacks[entity] = stack.take([entry.row])
+                kept[entity] = entry
+        spec = plan.threshold
+        same = {e: x for e, x in kept.items() if (x.training.get("base"), x.training.get("k")) == (spec.base, spec.k)}
+        return Previous(
+            scorers=stacks,
+            thresholds={e: x.threshold for e, x in same.items()},
+            test_starts={e: int(x.training.get("test_start", 0)) for e, x in same.items()},
+        )
+
+    def _stack(self, digest: str) -> Scorer | None:
+        if digest not in self.packs:
+            try:
+                pack = self.run.generations.open_pack(digest)
+                self.packs[digest] = scorers.restore(pack.kind, pack.spec, pack.tensors)
+            except PackError as error:
+                log.warning(
+                    "pack in force cannot be used, its entities start without a past",
+                    extra={"target": self.run.target.name, "reason": error.reason, "error": str(error)},
+                )
+                self.packs[digest] = None
+        return self.packs[digest]
+
+
+def batches(entities: Sequence[EntityKey], rows: int, features: int) -> Iterator[tuple[EntityKey, ...]]:
+    """``entities`` in groups of at most 64 whose samples fit the memory; ``rows``: instants of the history."""
+    size = max(min(MAX_MODELS, BATCH_SAMPLES // max(rows * features, 1)), 1)
+    for first in range(0, len(entities), size):
+        yield tuple(entities[first : first + size])
+
+
+def versions() -> dict[str, str]:
+    """Versions that a model depends on."""
+    return {"anomaly-exporter": __version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+def _trimmed(block: Block) -> Block:
+    """The block from its first to its last row with any sample."""
+    rows = np.flatnonzero(np.isfinite(block.values).any(axis=(1, 2)))
+    if rows.size == 0:
+        return block.slice(Span(block.start, block.start))
+    return block.slice(Span(block.start + block.step * int(rows[0]), block.start + block.step * int(rows[-1]) + 1))
