@@ -120,7 +120,9 @@ class Story:
         start = int(self.now // s.step + 2) * s.step
         raised = plan(self.feed.cluster, s.service, (s.birth, s.start), (start, start + s.incident), upper)
         self.feed.cluster = self.feed.cluster.with_incidents([raised.incident])
-        self.incident_file.write_text(raised.incident.to_json(), encoding="utf-8")
+        whole = self.incident_file.with_suffix(".new")
+        whole.write_text(raised.incident.to_json(), encoding="utf-8")
+        whole.replace(self.incident_file)  # a reader never sees half a file
         title(f"4. An incident: {'/'.join(s.service)} works at night as if it were day, from {clock_face(start)}")
         say(f"  CPU {raised.before:.2f} -> {raised.lowest:.2f}..{raised.highest:.2f} cores per pod;")
         say(f"  its history reached {raised.maximum:.2f}, and {raised.quantile:.2f} for 1 % of the time:")

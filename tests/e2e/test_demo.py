@@ -1,0 +1,83 @@
+"""`anomaly-exporter demo`, as a user starts it: real processes from the simulated cluster to the mail."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anomaly_exporter.demo.stack import missing_programs
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+def demo(tmp_path: Path, *arguments: str, path: str | None = None) -> subprocess.Popen[str]:
+    """The command with its output in ``tmp_path / out``."""
+    env = {**os.environ, "TMPDIR": str(tmp_path), **({"PATH": path} if path is not None else {})}
+    with (tmp_path / "out").open("w") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "anomaly_exporter", "demo", *arguments],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=env,
+            text=True,
+        )
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+def test_the_demo_mails_an_incident_below_the_historical_maximum_and_retrains_on_what_is_new(tmp_path: Path) -> None:
+    process = demo(tmp_path, "--once")
+    code = process.wait(480)
+    text = (tmp_path / "out").read_text()
+    assert code == 0, text
+    assert re.search(r"score [1-9]\d*\.\d+  (above|ANOMALY)", text), text
+    mail = text[text.index("The mail") :]
+    assert "| To: crab-team@demo.example" in mail
+    assert re.search(r"\| Subject: .*crabserver.*crab", mail), mail
+    reads = [int(n.replace(",", "")) for n in re.findall(r"([\d,]+) samples read for this training", text)]
+    assert len(reads) == 6, text
+    assert max(reads[2:]) < min(reads[:2]) / 10, "a retraining reads only what is new"
+    assert not list(tmp_path.glob("anomaly-exporter-demo-*")), "nothing is left behind"
+
+
+def test_without_prometheus_the_demo_runs_on_the_simulator_and_says_what_is_missing(tmp_path: Path) -> None:
+    process = demo(tmp_path, "--once", path=str(tmp_path))
+    code = process.wait(480)
+    text = (tmp_path / "out").read_text()
+    assert code == 0, text
+    assert "Not installed: prometheus, promtool, prometheus-alertmanager, amtool" in text
+    assert "anomaly_detected is 1" in text
+
+
+def test_an_interrupted_demo_takes_everything_down(tmp_path: Path) -> None:
+    process = demo(tmp_path)
+    try:
+        log = tmp_path / "out"
+        wait_for(lambda: "2. Training" in log.read_text() or process.poll() is not None, 90, "the set-up")
+        assert process.poll() is None, log.read_text()
+        folder = str(next(tmp_path.glob("anomaly-exporter-demo-*")))
+        assert len(children(folder)) >= 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+    assert code == 130
+    wait_for(lambda: not children(folder), 10, "the end of every child")
+
+
+def children(mark: str) -> list[int]:
+    """Processes whose command line names ``mark``."""
+    out = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if mark in command:
+            out.append(int(entry.name))
+    return out
