@@ -64,8 +64,10 @@ class TargetView:
     """One target at one instant.
 
     ``at``: data time of the newest instant, None before the first reading. ``wall``: when this view was made.
-    ``expected``: entities in the newest answer. ``lag``: age of the newest raw sample in data seconds. ``error``: why
-    nothing could be read; then there are no scores.
+    ``expected``: entities in the newest answer that could be used. ``lag``: age of the newest raw sample in data
+    seconds. ``models``: models by state. ``trained_at``: wall time of the newest training in force. ``untrained``: a
+    configured model has nothing in force for the configured queries. ``error``: why nothing could be read or scored;
+    then nothing is shown.
     """
 
     target: str
@@ -76,6 +78,9 @@ class TargetView:
     unscored: tuple[Unscored, ...] = ()
     lag: float | None = None
     generation: int | None = None
+    models: Mapping[str, int] = field(default_factory=dict)
+    trained_at: float | None = None
+    untrained: bool = False
     error: str | None = None
 
     @property

@@ -1,0 +1,161 @@
+"""Models in force as stacks: the entities of one target that share a model and a pack are scored by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from anomaly_exporter import specs
+from anomaly_exporter.config import Target
+from anomaly_exporter.generations import Entry
+from anomaly_exporter.snapshot import Scores
+from anomaly_models import detector
+from anomaly_models.alerting import AlertSpec, AlertState
+from anomaly_models.frame import I64, Bool, Scorer
+from anomaly_models.thresholds import ThresholdSpec, ThresholdStack
+
+from .ring import Ring
+from .tail import Tail, prefix
+
+REPLAYED = 200_000
+"""Windows of a target that a warm-up scores at most, beyond those it must: seconds of work for the slowest recipe."""
+REPLAYS = (240, 120, 60, 30, 15)
+"""Replays come in few lengths, so that a model more or less does not resize the ring."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How errors of a target become verdicts; gaps in steps."""
+
+    threshold: ThresholdSpec
+    alert: AlertSpec
+    min_features: int
+    max_gap: int
+    zero_gap: int
+
+    @classmethod
+    def of(cls, target: Target) -> Rules:
+        return cls(
+            specs.threshold_spec(target),
+            specs.alert_spec(target),
+            target.needed_features,
+            target.training.max_gap,
+            target.zero_gap,
+        )
+
+    def replay(self, series: int) -> int:
+        """Windows per series that a warm-up scores, so that alerts which began before it are still on."""
+        return max(self.alert.replay, *(n for n in REPLAYS if n * series <= REPLAYED), 1)
+
+    def rows(self, window: int, replay: int) -> int:
+        """Rows of a ring from which ``replay`` windows can be scored as training would have seen them."""
+        return prefix(self.max_gap, self.zero_gap) + window + replay - 1
+
+
+@dataclass(eq=False)
+class Group:
+    """S entities of one model and pack, and how far their scores were folded.
+
+    ``owned`` [S]: rows that no other pack has replaced. ``points`` [S]: anomalous grid points after the instants
+    ``counted`` [S], None before the first call. ``columns`` [S]: columns in the ring, -1 for none.
+    """
+
+    model: str
+    pack: str
+    entries: tuple[Entry, ...]
+    scorer: Scorer
+    thresholds: ThresholdStack
+    owned: Bool
+    points: I64
+    counted: I64 | None = None
+    state: AlertState | None = None
+    end: int | None = None
+    last: Scores | None = None
+    columns: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    version: int = -1
+
+    @classmethod
+    def of(cls, model: str, pack: str, entries: Sequence[Entry], scorer: Scorer) -> Group:
+        """A group that has scored nothing yet; ``scorer`` holds the models of ``entries``, row by row."""
+        thresholds = ThresholdStack.of([e.threshold for e in entries])
+        series = len(entries)
+        return cls(
+            model, pack, tuple(entries), scorer, thresholds, np.ones(series, np.bool_), np.zeros(series, np.int64)
+        )
+
+    def forget(self) -> None:
+        """Begin anew with a warm-up: the ring was filled from elsewhere."""
+        self.state, self.end = None, None
+
+    def locate(self, ring: Ring) -> I64:
+        """Columns of the entities in ``ring``."""
+        if self.version != ring.version:
+            self.columns = ring.columns([e.entity for e in self.entries])
+            self.version = ring.version
+        return self.columns
+
+    def score(self, tail: Tail, rules: Rules, features: tuple[str, ...], replay: int) -> Scores:
+        """Verdict of the newest instant of a ring, which must have been read.
+
+        Folds every instant since the last call; at first, and after more than ``replay`` of them, the newest ``replay``
+        instants.
+
+        Raises:
+            AnomalyModelsError: models and samples do not fit each other.
+        """
+        end = tail.end
+        steps = replay + 1 if self.end is None else (end - self.end) // tail.ring.step
+        if steps > 0 or self.last is None:
+            if not 0 < steps <= replay:
+                self.state, steps = None, replay
+            self.last = self._detect(tail, rules, features, steps)
+            self.end = end
+        return replace(self.last, owned=self.owned, shown=self.last.shown & self.owned)
+
+    def silent(self) -> tuple[Scores, ...]:
+        """The last verdict with nothing shown: models are in force, but there is no data."""
+        if self.last is None:
+            return ()
+        return (replace(self.last, owned=self.owned, shown=np.zeros(len(self.entries), np.bool_)),)
+
+    def _detect(self, tail: Tail, rules: Rules, features: tuple[str, ...], steps: int) -> Scores:
+        windows = tail.windows(self.locate(tail.ring), self.scorer.window, steps)
+        verdict = detector.detect(
+            self.scorer, windows, self.thresholds, rules.threshold, rules.alert, rules.min_features, self.state
+        )
+        self.state = verdict.state
+        step = tail.ring.step
+        newest = tail.end - step
+        # What a warm-up replays happened before we watched; only its newest instant is news.
+        counted = np.full(len(self.entries), newest - step) if self.counted is None else self.counted
+        with np.errstate(invalid="ignore"):
+            self.points = self.points + ((verdict.score >= 1) & (windows.end > counted[:, None])).sum(axis=1)
+        self.counted = np.full(len(self.entries), newest)
+        parts = verdict.parts
+        return Scores(
+            model=self.model,
+            features=features,
+            entries=self.entries,
+            owned=self.owned,
+            shown=np.isfinite(verdict.score[:, -1]),
+            error=verdict.error[:, -1],
+            threshold=verdict.threshold[:, -1],
+            score=verdict.score[:, -1],
+            detected=verdict.detected[:, -1],
+            points=self.points,
+            observed=verdict.observed[:, -1],
+            expected=verdict.expected[:, -1],
+            lower=verdict.lower[:, -1],
+            upper=verdict.upper[:, -1],
+            contribution=verdict.contribution[:, -1],
+            parts={
+                "previous": parts.previous,
+                "recent": parts.recent,
+                "previous_sigma": parts.previous_sigma,
+                "recent_sigma": parts.recent_sigma,
+                "weight": parts.weight,
+                "decay": parts.decay[:, -1],
+            },
+        )

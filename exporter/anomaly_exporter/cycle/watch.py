@@ -1,0 +1,248 @@
+"""One target: its ring, its models, and the view of both at every instant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import compress
+
+import numpy as np
+
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config, Target
+from anomaly_exporter.generations import GenerationMissingError, Generations
+from anomaly_exporter.history import History, data_digest
+from anomaly_exporter.self_metrics import SelfMetrics
+from anomaly_exporter.snapshot import Scores, TargetView, Unscored
+from anomaly_exporter.sources import Source, SourceError
+from anomaly_models import windows
+from anomaly_models.frame import Bool, EntityKey, newest_instant
+
+from .groups import Group, Rules
+from .models import LoadError, Models, load
+from .reading import advance, fill
+from .ring import Ring
+from .tail import Tail
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 10
+"""Cycles until a generation that could not be loaded is tried again."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the watches of all targets share; everything here may be used from several threads."""
+
+    source: Source
+    history: History
+    generations: Generations
+    clock: Clock
+    metrics: SelfMetrics
+
+
+class Watch:
+    """Reads, scores and explains one target; :meth:`run` is called once per instant, never twice at a time."""
+
+    def __init__(self, config: Config, target: Target, resources: Resources) -> None:
+        self.target = target
+        self.source = resources.source
+        self._history = resources.history
+        self._generations = resources.generations
+        self._clock = resources.clock
+        self._metrics = resources.metrics
+        self._capacity = config.exposition.max_series
+        self._rules = Rules.of(target)
+        self._configured_window = max(config.model(name).window for name in target.models)
+        self._digest = data_digest(target)
+        self._models = Models()
+        self._ring: Ring | None = None
+        self._expected = 0
+        self._tried: str | None = None
+        self._troubled = False
+        self._patience = 0
+        self._unmodelled: tuple[int, Models, dict[str, Bool]] | None = None
+
+    def run(self, now: float) -> TargetView:
+        """The view at data time ``now``: of the newest instant that may be read then."""
+        at = newest_instant(now, self.target.step, self.target.delay)
+        self._poll()
+        try:
+            ring = self._read(at)
+        except SourceError as error:
+            log.error("a target cannot be read", extra={"target": self.target.name, "error": str(error)})
+            return self._blind(at, str(error))
+        newest = ring.newest()
+        if not newest.any() and self._models.series:
+            message = "the source answered without a single sample, though models are in force"
+            log.error(message, extra={"target": self.target.name})
+            return self._blind(at, message)
+        self._expected = int(np.count_nonzero(newest))
+        tail = Tail(ring, self._rules.max_gap, self._rules.zero_gap)
+        scores, broken = self._score(tail)
+        unscored = [*self._explained(tail, scores), *broken, *self._without_model(ring, newest)]
+        return replace(self._view(at), scores=tuple(scores), unscored=_merged(unscored), lag=self._lag(now))
+
+    def _poll(self) -> None:
+        """Take over a new generation; one that cannot be used changes nothing and is tried again later."""
+        name = self.target.name
+        try:
+            digest = self._generations.digest(name)
+            if digest is None:
+                if self._models.digest is not None:
+                    raise GenerationMissingError(f"the generation of {name} has vanished")
+                return
+            if digest == self._tried and not (self._troubled and self._patience <= 0):
+                self._patience -= 1
+                return
+            self._tried, self._troubled, self._patience = digest, True, PATIENCE
+            self._models = load(self._generations, self.target, self._digest, digest, self._models)
+        except LoadError as error:
+            self._metrics.inc("model_load_failures_total", reason=getattr(error, "reason", "unreadable"))
+            log.error(
+                "a generation cannot be loaded, what was in force stays", extra={"target": name, "error": str(error)}
+            )
+            return
+        self._troubled = bool(self._models.failures)
+        for reason, count in self._models.failures.items():
+            self._metrics.inc("model_load_failures_total", count, reason=reason)
+        log.info(
+            "a generation is in force",
+            extra={
+                "target": name,
+                "generation": self._models.generation.number if self._models.generation else None,
+                "models": self._models.series,
+                "outdated": len(self._models.outdated),
+                "failed": len(self._models.failed),
+            },
+        )
+
+    def _read(self, at: int) -> Ring:
+        """The ring with the instant ``at`` as its newest. Raises SourceError."""
+        ring = self._ring
+        rows = self._rules.rows(max(self._configured_window, self._models.window), self._replay())
+        missed = 0 if ring is None or ring.end is None else (at + self.target.step - ring.end) // self.target.step
+        if ring is None or ring.rows < rows or missed >= ring.rows:
+            ring = Ring(rows, self.target.step, len(self.target.queries), self._capacity)
+            fill(ring, self.source, self._history, self.target, at)
+            for group in self._models.groups:
+                group.forget()
+            self._ring = ring
+        else:
+            advance(ring, self.source, self.target, at)
+        return ring
+
+    def _replay(self) -> int:
+        """Windows of every series that a warm-up scores."""
+        return self._rules.replay(self._models.series)
+
+    def _score(self, tail: Tail) -> tuple[list[Scores], list[Unscored]]:
+        """Scores of all groups; a group that cannot be scored is left out and leaves the others alone."""
+        scores: list[Scores] = []
+        broken: list[Unscored] = []
+        for group in self._models.groups:
+            try:
+                scores.append(group.score(tail, self._rules, self.target.features, self._replay()))
+            except Exception:
+                log.exception(
+                    "a pack cannot be scored",
+                    extra={"target": self.target.name, "model": group.model, "pack": group.pack[:12]},
+                )
+                self._metrics.inc("model_load_failures_total", reason="scoring")
+                broken.append(Unscored(group.model, "model_failed", _entities(group, group.owned)))
+        return scores, broken
+
+    def _explained(self, tail: Tail, scores: Iterable[Scores]) -> Iterator[Unscored]:
+        """Why series with a model are not shown."""
+        by_entries = {id(group.entries): group for group in self._models.groups}
+        for found in scores:
+            silent = found.owned & ~found.shown
+            if silent.any():
+                yield from self._reasons(tail, by_entries[id(found.entries)], found, silent)
+
+    def _reasons(self, tail: Tail, group: Group, scores: Scores, silent: Bool) -> Iterator[Unscored]:
+        ring = tail.ring
+        columns = group.locate(ring)
+        absent = silent & ~np.isfinite(scores.observed).any(axis=1)
+        yield Unscored(group.model, "no_data", _entities(group, absent))
+        rest = np.flatnonzero(silent & ~absent)
+        if rest.size == 0:
+            return
+        seen = np.isfinite(ring.values[:, columns[rest]]).any(axis=2)
+        young = seen.argmax(axis=0) > ring.rows - group.scorer.window
+        counted = windows.counted(tail.windows(columns[rest], group.scorer.window, 1)).any(axis=(1, 2))
+        for reason, chosen in (("warmup", young), ("features", ~young & counted), ("gap", ~young & ~counted)):
+            rows = np.zeros(len(group.entries), np.bool_)
+            rows[rest[chosen]] = True
+            yield Unscored(group.model, reason, _entities(group, rows))
+
+    def _without_model(self, ring: Ring, newest: Bool) -> Iterator[Unscored]:
+        """Series that nothing is in force for, and those beyond the capacity."""
+        for entry in self._models.outdated:
+            yield Unscored(entry.model, "config_changed", (entry.entity,))
+        for entry in self._models.failed:
+            yield Unscored(entry.model, "model_failed", (entry.entity,))
+        for model, rows in self._rows_without_model(ring).items():
+            for reason, chosen in (("no_model", rows & newest), ("no_data", rows & ~newest)):
+                yield Unscored(model, reason, tuple(compress(ring.entities, chosen.tolist())))
+            yield Unscored(model, "limit", ring.refused)
+
+    def _rows_without_model(self, ring: Ring) -> dict[str, Bool]:
+        """Columns of the ring that no entry of a model names, by model; found anew when either changes."""
+        kept = self._unmodelled
+        if kept is None or kept[0] != ring.version or kept[1] is not self._models:
+            models = self._models
+            named = {e.key for g in models.groups for e in compress(g.entries, g.owned.tolist())}
+            named |= {e.key for e in (*models.outdated, *models.failed)}
+            rows = {
+                model: np.fromiter(((e, model) not in named for e in ring.entities), np.bool_, len(ring.entities))
+                for model in self.target.models
+            }
+            kept = self._unmodelled = (ring.version, models, rows)
+        return kept[2]
+
+    def _blind(self, at: int, message: str) -> TargetView:
+        """Nothing can be said of any series: models stay in force, nothing is shown, the last count stays expected."""
+        silent = [s for group in self._models.groups for s in group.silent()]
+        unscored = [Unscored(g.model, "no_data", _entities(g, g.owned)) for g in self._models.groups]
+        if self._ring is not None:
+            unscored += self._without_model(self._ring, np.zeros(len(self._ring.entities), np.bool_))
+        return replace(self._view(at), scores=tuple(silent), unscored=_merged(unscored), error=message)
+
+    def _view(self, at: int) -> TargetView:
+        models = self._models
+        without = self._rows_without_model(self._ring) if self._ring else {}
+        counts = {**models.counts(), "untrained": sum(int(np.count_nonzero(rows)) for rows in without.values())}
+        trained = {e.model for g in models.groups for e in g.entries} | {e.model for e in models.failed}
+        return TargetView(
+            self.target.name,
+            at,
+            self._clock.wall(),
+            expected=self._expected,
+            generation=models.generation.number if models.generation else None,
+            models=counts,
+            trained_at=max((e.trained_at for g in models.groups for e in g.entries), default=None),
+            untrained=bool(set(self.target.models) - trained),
+        )
+
+    def _lag(self, now: float) -> float | None:
+        """Age of the newest raw sample; None when the source cannot tell, which never stops the scoring."""
+        try:
+            return self.source.lag(self.target, int(now))
+        except SourceError as error:
+            log.warning("the data lag is unknown", extra={"target": self.target.name, "error": str(error)})
+            return None
+
+
+def _entities(group: Group, rows: Bool) -> tuple[EntityKey, ...]:
+    return tuple(e.entity for e in compress(group.entries, rows.tolist()))
+
+
+def _merged(found: Iterable[Unscored]) -> tuple[Unscored, ...]:
+    """One record per model and reason, empty ones left out."""
+    together: dict[tuple[str, str], list[EntityKey]] = {}
+    for item in found:
+        if item.entities:
+            together.setdefault((item.model, item.reason), []).extend(item.entities)
+    return tuple(Unscored(model, reason, tuple(entities)) for (model, reason), entities in together.items())
