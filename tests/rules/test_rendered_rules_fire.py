@@ -86,22 +86,57 @@ def test_the_numbers_of_the_description_are_found_for_any_label_value(value: str
         series("anomaly_threshold", "5x9", **{**labels, "namespace": "other"}),
         series("anomaly_observed_value", "0.5x9", **labels, feature=value),
     ]
+    description = f"cpu of b (model=fc env=k8s-prod namespace={value} container=b): score 2, anomalous from 1;"
+    description += f" threshold 4\n{value}: observed 500m cores"
+    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description)])
+
+
+def detected(labels: dict[str, str], description: str) -> dict[str, Any]:
+    """The one AnomalyDetected at two minutes, score 2, that promtool is to find, with everything on it."""
     page = "http://localhost:3000/d/anomaly-monitoring"
-    who = f"&var-env=k8s-prod&var-namespace={quote_plus(value)}&var-container=b"
+    who = f"&var-env=k8s-prod&var-namespace={quote_plus(labels['namespace'])}&var-container=b"
+    metric = labels["metric"]
     annotations = {
         "summary": "A series departs from what its model has learned.",
-        "description": f"cpu of b (model=fc env=k8s-prod namespace={value} container=b): score 2, anomalous from 1;"
-        f" threshold 4\n{value}: observed 500m cores",
-        "message": "cpu of b departs from what the model fc expects: score 2, where 1 and above is anomalous.",
+        "description": description,
+        "message": f"{metric} of b departs from what the model fc expects: score 2, where 1 and above is anomalous.",
         "date": "1970-01-01 00:02:00 +0000 UTC",
         "hostname": f"{page}?from=-86280000&to=120000{who}&var-metric=$__all&var-model=$__all",
-        "dashboard_url": f"{page}?from=-21480000&to=120000{who}&var-metric=cpu&var-model=fc",
+        "dashboard_url": f"{page}?from=-21480000&to=120000{who}&var-metric={metric}&var-model=fc",
         "runbook_url": f"{config().links.runbook_url}/anomalydetected.md",
     }
     expected = {**labels, "alert": "AnomalyDetected", "severity": "warning", "service": "b"}
     alerts = [{"exp_labels": expected, "exp_annotations": annotations}]
-    test = {"eval_time": "2m", "alertname": "AnomalyDetected", "exp_alerts": alerts}
-    check(config(), tmp_path, data, alert_rule_test=[test])
+    return {"eval_time": "2m", "alertname": "AnomalyDetected", "exp_alerts": alerts}
+
+
+UNITS = {
+    "cores": (0.25, "250m cores"),
+    "bytes": (1536, "1.5kiB"),
+    "bytes_per_second": (1536, "1.5kiB/s"),
+    "per_second": (1536, "1.536k/s"),
+    "seconds": (1536, "25m 36s"),
+    "ratio": (0.425, "42.5%"),
+    "count": (1536, "1.536k"),
+    "": (1536, "1.536k"),
+}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_observed_values_are_written_in_the_unit_of_their_target(unit: str, tmp_path: Path) -> None:
+    targets = [
+        {"name": name.replace("_", "-") or "none", "metric": f"m_{name}", "unit": name, "queries": [{"expr": "x"}]}
+        for name in UNITS
+    ]
+    labels = {"env": "k8s-prod", "namespace": "a", "container": "b", "metric": f"m_{unit}", "model": "fc", "tag": "a"}
+    data = [
+        series("anomaly_detected", "1x9", **labels),
+        series("anomaly_score", "2x9", **labels),
+        series("anomaly_observed_value", f"{UNITS[unit][0]}x9", **labels, feature="value"),
+    ]
+    description = f"m_{unit} of b (model=fc env=k8s-prod namespace=a container=b): score 2, anomalous from 1"
+    description += f"\nvalue: observed {UNITS[unit][1]}"
+    check(config(targets=targets), tmp_path, data, alert_rule_test=[detected(labels, description)])
 
 
 def test_with_a_namespace_only_that_installation_is_watched(tmp_path: Path) -> None:
