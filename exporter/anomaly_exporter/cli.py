@@ -190,17 +190,28 @@ def evaluate(
     show_default=True,
     help="rules: a PrometheusRule object, or a plain rule file.",
 )
-def render(kind: str, config_path: Path, output_format: str) -> None:
+@click.option("--namespace", default=None, help="metadata.namespace of the object.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="metadata.labels of the object, such as release=kube-prometheus-stack; repeatable.",
+)
+def render(kind: str, config_path: Path, output_format: str, namespace: str | None, labels: tuple[str, ...]) -> None:
     """Print what Prometheus and Alertmanager need, from the same file.
 
     \b
     Example:
-      anomaly-exporter render rules -c config.yaml | kubectl apply -f -
+      anomaly-exporter render rules -c config.yaml --label release=kube-prometheus-stack | kubectl apply -f -
       anomaly-exporter render alertmanager -c config.yaml > alertmanager.yaml
     """
     from .rendering import render_text
 
-    click.echo(render_text(kind, _config(config_path), output_format), nl=False)
+    if wrong := [x for x in labels if "=" not in x]:
+        raise click.BadParameter(f"expected NAME=VALUE, received {wrong[0]!r}", param_hint="--label")
+    pairs = dict(x.split("=", 1) for x in labels)
+    click.echo(render_text(kind, _config(config_path), output_format, namespace=namespace, labels=pairs), nl=False)
 
 
 @cli.command("check-config")

@@ -24,7 +24,7 @@ class Exposition(Section):
     """A request not received and answered by then is closed."""
 
     def emitted(self, label: str) -> str:
-        """The name under which an entity label stands on the page, in rules, routes and links: one setting, `profile`."""
+        """The name under which an entity label stands on the page, in rules, routes and links: set by `profile`."""
         return OPENSHIFT_NAMES.get(label, label) if self.profile == "openshift" else label
 
 

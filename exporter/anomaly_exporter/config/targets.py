@@ -11,7 +11,9 @@ from .base import LabelName, Name, PositiveSeconds, Seconds, Section
 from .thresholds import Threshold
 from .training import Training
 
-EMITTED_LABELS = frozenset({"metric", "model", "tag", "feature", "method", "measure", "split", "severity"})
+EMITTED_LABELS = frozenset(
+    {"metric", "model", "tag", "feature", "method", "measure", "split", "severity", "alert", "alertname"}
+)
 # Rules aggregate over these, so that two replicas or a rollout of the exporter never make two alerts.
 SCRAPE_LABELS = frozenset({"pod", "instance", "endpoint", "job", "service"})
 RESERVED_LABELS = EMITTED_LABELS | SCRAPE_LABELS

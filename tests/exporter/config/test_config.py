@@ -115,7 +115,7 @@ def test_the_name_of_a_recipe_is_a_model_with_its_defaults() -> None:
         (MINIMAL + "    labels: [namespace, model]\n", "labels ['model'] belong to the exporter or to the scrape"),
         (MINIMAL + "    labels: [container]\n", "tag_from must be one of labels"),
         (MINIMAL + "static_labels: {namespace: x}\n", "static_labels ['namespace'] clash"),
-        (MINIMAL + "models: {short: {recipe: fc, window: 4, tail: 5}}\n", "models.short: tail must not exceed window (4)"),
+        (MINIMAL + "models: {short: {recipe: fc, window: 4, tail: 5}}\n", "models.short: tail must not exceed window"),
         (MINIMAL + "    min_features: 2\n", "min_features must be at most 1"),
         (
             "prometheus: {url: 'http://p', bearer_token_file: a, basic_auth: {username: u, password_file: f}}",
