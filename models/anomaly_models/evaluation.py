@@ -1,0 +1,71 @@
+"""Walk forward over a test part as serving would: every score from samples up to its own instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import cleaning, detector, windows
+from .alerting import AlertSpec, AlertState
+from .exceptions import InvalidShapeError
+from .frame import F32, I64, Block, Scorer, Windows
+from .thresholds import ThresholdInputs, ThresholdStack
+from .training import Plan
+
+CHUNK_FLOATS = 2**23
+"""Numbers of observed, expected, ... samples that one step of the walk holds per array: 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk over B instants said of S entities with F features; NaN where nothing could be said.
+
+    ``end`` [B]: data time of every instant. ``error`` and ``threshold`` in scaler units, ``score`` = error / threshold,
+    ``alerting``: minimum of the last ``persistence`` scores, all [S, B]. ``feature_score`` [S, B, F]: the score as each
+    feature alone would have it; their mean over the features that count is the score.
+    """
+
+    end: I64
+    error: F32
+    threshold: F32
+    score: F32
+    alerting: F32
+    feature_score: F32
+
+
+def walk(scorer: Scorer, inputs: Sequence[ThresholdInputs], block: Block, plan: Plan, alert: AlertSpec) -> Walk:
+    """Score every window of ``block``, oldest first, with models and thresholds that never change.
+
+    ``block`` holds the scorer's entities in its order, some history before the test part included, so that the first
+    test windows are whole.
+
+    Raises:
+        InvalidShapeError: scorer, inputs and block are not of the same entities.
+    """
+    if not len(block.entities) == len(inputs) == scorer.scale.shape[0]:
+        raise InvalidShapeError(
+            f"a walk needs one model and one threshold per entity, received {len(block.entities)} entities, "
+            f"{scorer.scale.shape[0]} models, {len(inputs)} thresholds"
+        )
+    values = cleaning.zero_gaps(block.values, plan.cleaning.zero_gap)
+    x, valid = cleaning.bridge(values, plan.cleaning.max_gap)
+    all_windows = windows.make(x, valid, block.start, block.step, scorer.window)
+    S, B, _, F = all_windows.x.shape
+    size = max(CHUNK_FLOATS // max(S * F, 1), 1)
+    stack = ThresholdStack.of(inputs)
+    state: AlertState | None = None
+    error, threshold, score, alerting = (np.full((S, B), np.nan, np.float32) for _ in range(4))
+    feature_score = np.full((S, B, F), np.nan, np.float32)
+    for first in range(0, B, size):
+        at = slice(first, first + size)
+        part = Windows(all_windows.x[:, at], all_windows.valid[:, at], all_windows.end[:, at])
+        said = detector.detect(scorer, part, stack, plan.threshold, alert, plan.model.min_features, state)
+        state = said.state
+        error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score
+        alerting[:, at] = said.alerting
+        counted = np.isfinite(said.contribution).sum(axis=2, keepdims=True)
+        feature_score[:, at] = said.contribution * counted * said.score[:, :, None]
+    end = all_windows.end[0] if S else np.empty(B, np.int64)
+    return Walk(end, error, threshold, score, alerting, feature_score)
