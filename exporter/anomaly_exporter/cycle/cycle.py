@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from functools import partial
 
 from anomaly_exporter.config import Config, Target
 from anomaly_exporter.metrics import UNSCORED_REASONS
@@ -55,9 +56,10 @@ class Cycle:
     def run(self, now: float) -> Snapshot:
         """The snapshot at data time ``now``."""
         began = time.monotonic()
-        self._start(now)
+        # What was finished too late for its own cycle is old news: its target is due again and goes on from there.
+        self._busy = {name: busy for name, busy in self._busy.items() if not busy[1].done()}
         limit = max(PATIENCE * self._resources.clock.wall_duration(self.interval), LEAST_PATIENCE)
-        wait([future for _, future in self._busy.values()], timeout=limit)
+        wait(self._start(now), timeout=limit)
         for name, (watch, future) in list(self._busy.items()):
             if future.done():
                 del self._busy[name]
@@ -92,14 +94,18 @@ class Cycle:
         """Let the threads end; readings under way are abandoned."""
         self._workers.close()
 
-    def _start(self, now: float) -> None:
+    def _start(self, now: float) -> list[Future[TargetView]]:
         """Begin what is due: targets with a new instant whose last work is done."""
+        started = []
         for target in self._config.targets:
             view = self._views.get(target.name)
             due = view is None or view.error or view.at != newest_instant(now, target.step, target.delay)
             if due and target.name not in self._busy:
                 watch = self._watches[target.name]
-                self._busy[target.name] = (watch, self._workers.submit(lambda watch=watch: watch.run(now)))  # type: ignore[misc]
+                future = self._workers.submit(partial(watch.run, now))
+                self._busy[target.name] = (watch, future)
+                started.append(future)
+        return started
 
     def _result(self, target: Target, future: Future[TargetView]) -> TargetView:
         try:
