@@ -20,9 +20,9 @@ from .stack import missing_programs
 from .story import StoryError
 from .terminal import clock_face, mail_text, say, title
 
-WINDOW = 12
-"""Samples a replay's model sees at once: the faults last four to five."""
-WARM_UP = 2 * WINDOW
+WINDOW = 24
+"""Samples a replay's model sees at once."""
+WARM_UP = WINDOW + 6
 """Steps of the test part that are backfilled before the live part begins, so that windows are full."""
 
 
@@ -164,7 +164,7 @@ def tell(on: ExitStack, folder: Path, data: Path, dataset: str) -> stand.Stand:
         raise StoryError(f"a replay needs Prometheus and Alertmanager; not installed: {', '.join(lacking)}")
     entities = () if dataset == "nezha_ob" else ("machine-1-6",)
     recording = load(data, dataset, entities)
-    earliest = recording.test[0] + 2 * WARM_UP * recording.step
+    earliest = recording.test[0] + (WARM_UP + 5) * recording.step
     events = [e for e in recording.events if e.start >= earliest][:3]
     stretch = around(recording, events)
     title(f"Replay of {dataset}: {len(recording.entities)} entities, {len(recording.block.series)} series")
