@@ -122,7 +122,9 @@ class FaultProxy:
                 self._in_flight -= 1
 
     def _forward(self, request: Request) -> Response:
-        answer = requests.post(f"{self.upstream}{request.path}", data=dict(request.fields), timeout=30)
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(f"{self.upstream}{request.path}", data=dict(request.fields), timeout=30)
         return Response(answer.status_code, answer.content, {"Content-Type": "application/json"})
 
 

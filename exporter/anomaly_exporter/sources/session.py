@@ -177,6 +177,9 @@ class CheckedSession(requests.Session):
                     body = self._read(response)
                 finally:
                     response.close()
+                if deadline.expired:
+                    # A socket shut down within the head looks like a head that ended, and an empty body.
+                    raise TimeoutError("deadline passed")
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 raise _explained(error, deadline, self.connection.url) from error
         return Reply(decode(body, self._expected.instants))
@@ -251,7 +254,7 @@ def _retry_after(value: str | None) -> float | None:
 def _explained(error: Exception, deadline: _Deadline, url: str) -> Exception:
     """What failed on the way, as a SourceError."""
     if deadline.expired or isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
-        return SourceUnavailableError(f"{shown(url)}: no complete answer within {deadline.seconds:g} s")
+        return SourceUnavailableError(f"{shown(url)}: no complete answer within {deadline.seconds:.1f} s")
     if isinstance(error, requests.exceptions.SSLError):
         return SourceRejectedError(f"{shown(url)}: TLS failed: {error}")
     if isinstance(error, urllib3.exceptions.DecodeError | requests.exceptions.ContentDecodingError):
