@@ -2,8 +2,8 @@
 
     python bench/replay.py ../shared/data/series --dataset nezha_ob --speed 60
 
-Takes (length of the test part) / speed: nezha_ob's twelve hours are twelve minutes at 60. The exporter sees the training
-part only as history; events before the first full window of the test part are counted as missed.
+Takes (length of the test part) / speed: nezha_ob's twelve hours are twelve minutes at 60. Models are fitted once, on the
+training part; events before the first full window of the test part are counted as missed.
 """
 
 from __future__ import annotations

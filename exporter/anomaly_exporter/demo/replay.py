@@ -15,7 +15,7 @@ from .judging import SLACK, Findings, Notice, judge
 from .mailbox import Mail
 from .processes import wait_until
 from .recording import Event, Recording, Watch, load, metric_name
-from .scenario import address
+from .scenario import address, smtp
 from .stack import missing_programs
 from .story import StoryError
 from .terminal import clock_face, mail_text, say, title
@@ -59,7 +59,7 @@ def document(recording: Recording, stretch: Stretch, ends: stand.Ends) -> dict[s
         "targets": [_target(recording, watch, stretch.recipe) for watch in recording.watches],
         "routing": {
             "routes": [{"tag": e, "emails": [address(e)]} for e in recording.entities],
-            "smtp": {"smarthost": f"127.0.0.1:{ends.smtp_port}", "require_tls": False},
+            "smtp": smtp(ends),
         },
     }
 

@@ -53,7 +53,7 @@ class Scenario:
             **self._common(),
             "routing": {
                 "routes": routes,
-                "smtp": {"smarthost": f"127.0.0.1:{ends.smtp_port}", "require_tls": False},
+                "smtp": smtp(ends),
             },
         }
 
@@ -91,3 +91,8 @@ class Scenario:
 def address(tag: str) -> str:
     """Where the team of ``tag`` gets its mail."""
     return f"{tag}-team@demo.example"
+
+
+def smtp(ends: Ends) -> dict[str, Any]:
+    """The section of the mail server: the demo's mailbox."""
+    return {"smarthost": f"127.0.0.1:{ends.smtp_port}", "sender": "anomaly-exporter@demo.example", "require_tls": False}

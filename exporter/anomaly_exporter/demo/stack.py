@@ -138,6 +138,7 @@ class PrometheusServer:
             # Recorded series are years old: nothing here is ever too old to keep.
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.external-url={self.url}",
             f"--query.lookback-delta={_ms(self.lookback)}",
             *self.extra_flags,
         ]
