@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from .base import Section
 Recipe = Literal["fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore"]
 RECIPES: tuple[Recipe, ...] = ("fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore")
 
+SHORT_WINDOW = 2
+"""Default window of recipes that look at one sample at a time: a longer one would only silence them after a gap."""
+
 
 class Model(Section):
     """One way of learning a series. A target refers to it by its key in ``models``, which becomes the label `model`."""
@@ -18,7 +21,7 @@ class Model(Section):
     recipe: Recipe
     """Architecture of the autoencoder (fc, cnn, lstm, gru, cnn_lstm, cnn_gru) or a simple member to measure it by."""
     window: int = Field(24, ge=2, le=1440)
-    """Samples the model sees at once."""
+    """Samples the model sees at once; 2 for zscore and seasonal when unset."""
     stride: int = Field(1, ge=1, le=1440)
     """Steps between training windows; scoring always uses every step."""
     tail: int = Field(1, ge=1, le=1440)
@@ -45,6 +48,13 @@ class Model(Section):
     """Stock Keras optimizer."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Step size of the optimizer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_window(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("recipe") in ("zscore", "seasonal"):
+            return {"window": SHORT_WINDOW, **data}
+        return data
 
     @model_validator(mode="after")
     def _tail_inside_window(self) -> Self:

@@ -95,6 +95,11 @@ def test_the_name_of_a_recipe_is_a_model_with_its_defaults() -> None:
         config.model("nonsense")
 
 
+def test_recipes_that_look_at_one_sample_have_a_short_window_unless_told_otherwise() -> None:
+    config = parse(MINIMAL + "models: {long: {recipe: zscore, window: 8}}\n")
+    assert [config.model(m).window for m in ("fc", "zscore", "seasonal", "long")] == [24, 2, 2, 8]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
