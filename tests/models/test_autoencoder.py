@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -222,3 +224,8 @@ def test_stored_tensors_that_do_not_fit_are_rejected() -> None:
     for broken in bad:
         with pytest.raises(PackRejectedError):
             Autoencoder.restore(m.spec(), broken)
+
+
+def test_scoring_never_imports_tensorflow() -> None:
+    code = "import sys, anomaly_models.autoencoder; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +44,8 @@ class RowReport:
 
     ``epochs`` passed, ``best_epoch`` whose weights are kept (0 = the initial ones), ``train_loss`` (mean over that
     epoch) and ``val_loss`` of the best epoch, mean squared errors in scaler units, NaN where there is none;
-    ``windows`` usable for training. ``trained`` is False for a row without usable windows or whose loss never was
-    finite: its weights are the initial ones and must not be used.
+    ``windows`` usable for training. ``trained`` is False for a row without usable windows or one that never became
+    better than its random start: its weights are the initial ones and must not be used.
     """
 
     trained: bool
@@ -125,13 +125,15 @@ class KerasLearner:
             learning_rate=spec.learning_rate,
             compiled=int(per_epoch.max()) * spec.epochs >= COMPILED_STEPS,
         )
-        warmed = isinstance(warm, Autoencoder) and warm.layers == layers and warm.scale.shape == (S, F)
-        if warmed and isinstance(warm, Autoencoder):
-            program.assign(_warm(program.weights(), warm))
-        best, rows = self._run(
+        warmed = np.zeros(S, np.bool_)
+        if isinstance(warm, Autoencoder) and warm.layers == layers and warm.scale.shape == (S, F):
+            warmed = _finite(warm)
+            program.assign(_choose(warmed, warm.weights, program.weights()))
+        best, state = self._run(
             program, train, val, teaching=teaching, checking=checking, per_epoch=per_epoch, seed=seed
         )
-        self.report = FitReport(rows, warmed, program.traces, program.executions, program.validations)
+        rows = state.reports([row.size for row in teaching], warmed)
+        self.report = FitReport(rows, bool(warmed.any()), program.traces, program.executions, program.validations)
         return Autoencoder(layers, W, spec.tail, scaler, best)
 
     def _run(
@@ -144,7 +146,7 @@ class KerasLearner:
         checking: list[I64],
         per_epoch: I64,
         seed: int,
-    ) -> tuple[dict[str, F32], tuple[RowReport, ...]]:
+    ) -> tuple[dict[str, F32], _Stopping]:
         spec, S = self.spec, len(teaching)
         streams = [Stream(row, spec.max_windows, seed) for row in teaching]
         state = _Stopping(S, spec.epochs, spec.patience, np.array([row.size > 0 for row in teaching]))
@@ -168,7 +170,7 @@ class KerasLearner:
                     best[name][improved] = tensor[improved]
             if self.progress:
                 self.progress(state.progress(due))
-        return best, state.reports([row.size for row in teaching])
+        return best, state
 
 
 class _Stopping:
@@ -209,10 +211,11 @@ class _Stopping:
         )
         return Progress(int(self.epoch.max()), self.most, int(self.live.sum()), self.live.size, train_loss, val_loss)
 
-    def reports(self, counts: list[int]) -> tuple[RowReport, ...]:
+    def reports(self, counts: list[int], warmed: Bool) -> tuple[RowReport, ...]:
+        """Per row; ``counts`` windows each, ``warmed``: the start was a fitted model."""
         return tuple(
             RowReport(
-                trained=bool(count > 0 and np.isfinite(self.best[s])),
+                trained=count > 0 and bool(self.best_epoch[s] > 0 or warmed[s]),
                 epochs=int(self.epoch[s]),
                 best_epoch=int(self.best_epoch[s]),
                 train_loss=float(self.train_loss[s]),
@@ -250,13 +253,13 @@ def _losses(program: StackedProgram, w: Windows, indices: list[I64], batch: int)
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan).astype(np.float32)
 
 
-def _warm(cold: dict[str, F32], warm: Autoencoder) -> dict[str, F32]:
-    """The weights of ``warm``, but ``cold`` ones in rows where any of them is not finite."""
+def _finite(warm: Autoencoder) -> Bool:
+    """Rows all of whose weights are finite, [S]."""
     S = warm.scale.shape[0]
-    finite = np.ones(S, np.bool_)
-    for tensor in warm.weights.values():
-        finite &= np.isfinite(tensor).reshape(S, -1).all(axis=1)
-    return {
-        name: np.where(finite.reshape(-1, *(1,) * (tensor.ndim - 1)), warm.weights[name], tensor)
-        for name, tensor in cold.items()
-    }
+    rows = [np.isfinite(tensor).reshape(S, -1).all(axis=1) for tensor in warm.weights.values()]
+    return np.stack(rows).all(axis=0)
+
+
+def _choose(rows: Bool, yes: Mapping[str, F32], no: Mapping[str, F32]) -> dict[str, F32]:
+    """Weights of ``yes`` in ``rows``, of ``no`` elsewhere."""
+    return {name: np.where(rows.reshape(-1, *(1,) * (t.ndim - 1)), yes[name], t) for name, t in no.items()}

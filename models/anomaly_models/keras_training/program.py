@@ -82,7 +82,7 @@ class StackedProgram:
 
     def weights(self) -> dict[str, F32]:
         """The weights as they are now, copied."""
-        return {name: np.array(v) for name, v in self._variables.items()}
+        return {name: np.array(v.value.numpy()) for name, v in self._variables.items()}
 
     def assign(self, weights: Mapping[str, F32]) -> None:
         """Set all weights."""
