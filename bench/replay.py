@@ -2,7 +2,7 @@
 
     python bench/replay.py ../shared/data/series --dataset nezha_ob --speed 60
 
-Takes (length of the test part) / speed: nezha_ob's twelve hours are twelve minutes at 60. Models are fitted once, on the
+Takes (length of the test part) / speed: nezha_ob needs twelve minutes at 60. Models are fitted once, on the
 training part; events before the first full window of the test part are counted as missed.
 """
 
