@@ -51,6 +51,11 @@ class Connection:
 Fault = Callable[[Request, Callable[[], Response], Connection], Response | None]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Clients that hang up are what the faults are for."""
+
+
 class FaultProxy:
     """``requests`` is all that was asked; ``most_in_flight`` how much of it at once."""
 
@@ -62,7 +67,7 @@ class FaultProxy:
         self._in_flight = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 

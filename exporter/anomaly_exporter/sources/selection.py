@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,5 +80,7 @@ def _aggregate(how: str, columns: Sequence[F64]) -> F32:
         result = np.where(present, stack, 0.0).sum(axis=0)
         if how == "mean":
             result = result / np.maximum(count, 1)
-    out: np.ndarray[Any, np.dtype[np.float32]] = np.where(count > 0, result, np.nan).astype(np.float32)
-    return out
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow: F32 = np.where(count > 0, result, np.nan).astype(np.float32)
+    narrow[~np.isfinite(narrow)] = np.nan
+    return narrow

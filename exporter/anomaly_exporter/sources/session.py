@@ -259,6 +259,6 @@ def _explained(error: Exception, deadline: _Deadline, url: str) -> Exception:
         return SourceRejectedError(f"{shown(url)}: TLS failed: {error}")
     if isinstance(error, urllib3.exceptions.DecodeError | requests.exceptions.ContentDecodingError):
         return SourceAnswerError(f"{shown(url)}: the packed body cannot be unpacked: {error}")
-    if isinstance(error, requests.ConnectionError | urllib3.exceptions.HTTPError):
+    if isinstance(error, requests.ConnectionError | urllib3.exceptions.HTTPError | ConnectionError):
         return SourceUnavailableError(f"{shown(url)}: {error}")
     return SourceRejectedError(f"{shown(url)}: the request cannot be sent: {error}")
