@@ -256,8 +256,10 @@ def _losses(program: StackedProgram, w: Windows, indices: list[I64], batch: int)
 def _finite(warm: Autoencoder) -> Bool:
     """Rows all of whose weights are finite, [S]."""
     S = warm.scale.shape[0]
-    rows = [np.isfinite(tensor).reshape(S, -1).all(axis=1) for tensor in warm.weights.values()]
-    return np.stack(rows).all(axis=0)
+    finite = np.ones(S, np.bool_)
+    for tensor in warm.weights.values():
+        finite &= np.isfinite(tensor).reshape(S, -1).all(axis=1)
+    return finite
 
 
 def _choose(rows: Bool, yes: Mapping[str, F32], no: Mapping[str, F32]) -> dict[str, F32]:
