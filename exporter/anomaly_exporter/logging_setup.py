@@ -23,7 +23,8 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 _NAMES = {logging.CRITICAL: "error", **{number: name for name, number in LEVELS.items()}}
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+RESERVED_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Names that ``extra`` may not use."""
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+\Z")
 _KEY = re.compile(r"[^A-Za-z0-9_.-]")
 _SECRETS = (
@@ -80,7 +81,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         "msg": mask(record.getMessage()),
     }
     for key, value in sorted(vars(record).items()):
-        if key not in _STANDARD:
+        if key not in RESERVED_FIELDS:
             plain = isinstance(value, bool | int | float) or value is None
             fields[_KEY.sub("_", key)] = value if plain else mask(str(value))
     if record.exc_info and record.exc_info[1] is not None:

@@ -1,0 +1,242 @@
+"""Retrains every target in a child process, one at a time, and knows how each is doing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config, Target
+from anomaly_exporter.self_metrics import SelfMetrics
+from anomaly_exporter.snapshot import Snapshot, TrainingState, TrainingStatus
+
+from .child import Child, Event
+from .schedule import due_at, retry_at
+
+log = logging.getLogger(__name__)
+
+POLL: Final = 0.5
+GRACE: Final = 5.0
+"""Wall seconds that a child gets to end by itself."""
+LONGEST: Final = 3600.0
+"""Wall seconds that any training may take; more when ``training.every`` is longer."""
+
+NOTHING_TRAINABLE: Final = 4
+STOPPED: Final = 130
+MEANINGS: Final[Mapping[int, str]] = {
+    2: "the configuration is refused",
+    3: "the source cannot be reached",
+    NOTHING_TRAINABLE: "nothing can be trained yet",
+    5: "the store cannot be written",
+}
+"""What exit codes of `anomaly-exporter train` say."""
+
+
+@dataclass
+class _Course:
+    """How the training of ``target`` has gone. ``began`` and ``failed_at`` are data time.
+
+    ``seen``: a cycle has said whether it is ``untrained``, that is: whether a configured model has nothing in force.
+    ``tried``: so it was trained in this process; what is still untrained then waits for its slot like all others.
+    """
+
+    target: Target
+    status: TrainingStatus = field(default_factory=TrainingStatus)
+    began: float | None = None
+    seen: bool = False
+    untrained: bool = False
+    tried: bool = False
+    failures: int = 0
+    failed_at: float = 0.0
+
+    @property
+    def due(self) -> float:
+        """Data time of its next training."""
+        every = self.target.training.every
+        retry = retry_at(self.failures, self.failed_at, every)
+        return due_at(self.target.name, every, self.began, self.untrained and not self.tried, retry)
+
+
+class LocalLauncher:
+    """Starts ``anomaly-exporter train`` for every target of ``config`` when it is due, from a thread of its own.
+
+    A target is due once :meth:`observe` has said whether it has models. ``command`` is what comes before the
+    subcommand; tests replace it.
+    """
+
+    def __init__(
+        self,
+        config_path: Path,
+        config: Config,
+        clock: Clock,
+        metrics: SelfMetrics,
+        command: Sequence[str] = (sys.executable, "-m", "anomaly_exporter"),
+    ) -> None:
+        self._path = config_path
+        self._clock = clock
+        self._metrics = metrics
+        self._command = tuple(command)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._child: Child | None = None
+        self._courses: dict[str, _Course] = {}
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+        self.reconfigure(config)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End a training under way, within a deadline, and the thread."""
+        self._stop.set()
+        with self._lock:
+            child = self._child
+        if child:
+            child.end(GRACE)
+        if self._thread.ident is not None:
+            self._thread.join(GRACE)
+
+    def reconfigure(self, config: Config) -> None:
+        """Go on with the targets of ``config``; one that changed is looked at afresh."""
+        with self._lock:
+            before = self._courses
+            self._courses = {
+                t.name: before[t.name] if t.name in before and before[t.name].target == t else _Course(t)
+                for t in config.targets
+            }
+        self._publish()
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Learn from a cycle which targets have models, and since when."""
+        with self._lock:
+            for view in snapshot.views:
+                course = self._courses.get(view.target)
+                if course is None or view.at is None:
+                    continue
+                course.untrained, course.seen = view.untrained, True
+                if view.trained_at is not None:
+                    course.status = replace(course.status, succeeded_at=view.trained_at)
+                    if course.began is None:
+                        course.began = self._clock.to_data(view.trained_at)
+        self._publish()
+
+    def status(self) -> dict[str, TrainingStatus]:
+        """How every target's training is doing."""
+        with self._lock:
+            return {name: course.status for name, course in self._courses.items()}
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL):
+            name = self._due()
+            if name is not None:
+                try:
+                    self._train(name)
+                except Exception:
+                    log.exception("a training failed", extra={"target": name})
+                    self._finish(name, 1, 0.0)
+
+    def _due(self) -> str | None:
+        """The target that has waited longest for its training; None when none is due."""
+        now = self._clock.now()
+        with self._lock:
+            waiting = [(course.due, name) for name, course in self._courses.items() if course.seen]
+        due = min(waiting, default=None)
+        return due[1] if due and due[0] <= now else None
+
+    def _train(self, name: str) -> None:
+        """Run the training of a target to its end."""
+        with self._lock:
+            course = self._courses[name]
+            course.began, course.tried = self._clock.now(), True
+            child = self._child = Child([*self._command, *self._arguments(name)])
+        longest = max(LONGEST, self._clock.wall_duration(course.target.training.every))
+        began = time.monotonic()
+        self._update(name, state="running", started_at=self._clock.wall(), progress=0.0, message="", failed={})
+        log.info("training begins", extra={"target": name, "pid": child.pid})
+        if self._stop.is_set():
+            child.end(GRACE)
+        code = child.follow(lambda event: self._react(name, event), longest)
+        with self._lock:
+            self._child = None
+        self._finish(name, code, time.monotonic() - began)
+
+    def _arguments(self, name: str) -> list[str]:
+        level = logging.getLevelName(log.getEffectiveLevel()).lower().replace("warning", "warn")
+        flags = ["--config", str(self._path), "--target", name, "--output", "json"]
+        return ["train", *flags, "--log.format", "json", "--log.level", level]
+
+    def _react(self, name: str, event: Event) -> None:
+        """Take in one event of the child."""
+        match event:
+            case {"event": "start", "samples_read": int(samples)}:
+                self._update(name, samples_read=samples)
+            case {"event": "progress", "done": int() | float() as done, "total": int() | float() as total}:
+                self._update(name, progress=min(max(done / total, 0.0), 1.0) if total > 0 else 0.0)
+            case {"event": "stage", "stage": str(stage), "rss_bytes": int(memory)}:
+                with self._lock:
+                    known = self._courses[name].status.stage_memory if name in self._courses else {}
+                self._update(name, stage_memory={**known, stage: memory})
+            case {"event": "trained", "entities": int(entities), "failed": dict(failed)}:
+                self._metrics.inc("promotions_total", max(entities, 0), verdict="promoted")
+                with self._lock:
+                    before = self._courses[name].status.failed if name in self._courses else {}
+                self._update(name, failed={**before, **{str(k): int(v) for k, v in failed.items()}})
+
+    def _finish(self, name: str, code: int, seconds: float) -> None:
+        """Draw the conclusions from an exit code."""
+        stopped = self._stop.is_set() or code == STOPPED
+        outcome: TrainingState = "succeeded" if code == 0 else "stopped" if stopped else "failed"
+        message = "" if outcome != "failed" else MEANINGS.get(code, f"ended with exit code {code}")
+        self._metrics.inc("training_runs_total", outcome=outcome)
+        if code == 5:
+            self._metrics.inc("store_failures_total", reason="training")
+        with self._lock:
+            course = self._courses.get(name)
+            if course:
+                course.failures = course.failures + 1 if outcome == "failed" else 0
+                course.failed_at = self._clock.now()
+        done = {"succeeded_at": self._clock.wall()} if code == 0 else {}
+        state: TrainingState = "waiting" if code == NOTHING_TRAINABLE else outcome
+        self._update(name, state=state, seconds=seconds, progress=1.0 if code == 0 else 0.0, message=message, **done)
+        level = logging.INFO if outcome != "failed" else logging.ERROR
+        extra = {"target": name, "outcome": outcome, "code": code, "seconds": seconds, "reason": message}
+        log.log(level, "training ended", extra=extra)
+
+    def _update(self, name: str, **changes: Any) -> None:
+        with self._lock:
+            course = self._courses.get(name)
+            if course:
+                course.status = replace(course.status, **changes)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Bring the self metrics up to date."""
+        with self._lock:
+            for course in self._courses.values():
+                if course.seen:
+                    next_at = self._clock.to_wall(max(course.due, self._clock.now()))
+                    course.status = replace(course.status, next_at=next_at)
+            found = {name: course.status for name, course in self._courses.items()}
+        metrics = self._metrics
+        metrics.replace("training_running", {(n,): float(s.state == "running") for n, s in found.items()})
+        metrics.replace("training_progress_ratio", {(n,): s.progress for n, s in found.items()})
+        metrics.replace(
+            "training_last_success_timestamp_seconds",
+            {(n,): s.succeeded_at for n, s in found.items() if s.succeeded_at is not None},
+        )
+        metrics.replace(
+            "training_next_timestamp_seconds", {(n,): s.next_at for n, s in found.items() if s.next_at is not None}
+        )
+        metrics.replace(
+            "training_samples_read", {(n,): s.samples_read for n, s in found.items() if s.samples_read is not None}
+        )
+        metrics.replace(
+            "training_stage_memory_bytes",
+            {(n, stage): value for n, s in found.items() for stage, value in s.stage_memory.items()},
+        )
