@@ -1,0 +1,186 @@
+"""The running exporter: a thread that runs cycles, one that serves pages, one that trains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomaly_exporter.blobs import BlobError, DirectoryBlobs
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Config, ConfigError, LoadedConfig, load
+from anomaly_exporter.cycle import Cycle, Resources
+from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
+from anomaly_exporter.generations import Generations
+from anomaly_exporter.history import History
+from anomaly_exporter.http_server import Address, Limits, Server
+from anomaly_exporter.launch import LocalLauncher
+from anomaly_exporter.self_metrics import SelfMetrics
+from anomaly_exporter.snapshot import Snapshot
+from anomaly_exporter.sources import Source, SourceCounters, SourceError, open_source
+
+from .site import Site
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Everything `serve` runs, from :meth:`start` to :meth:`stop`.
+
+    Raises:
+        OSError: an address cannot be listened on.
+        SourceError: the source cannot be opened.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        config_path: Path,
+        addresses: Sequence[Address],
+        telemetry_path: str = "/metrics",
+        launcher: LocalLauncher | None = None,
+    ) -> None:
+        config = loaded.config
+        self.metrics = SelfMetrics()
+        self._path = config_path
+        self._config = config
+        self._pending: tuple[Config, Source] | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._counters = SourceCounters()
+        self._clock = Clock.of(config.timing)
+        self._blobs = DirectoryBlobs(config.store.path)
+        self._history = History(self._blobs)
+        self._source = open_source(config, self._clock, self._counters, self._blobs)
+        generations = Generations(self._blobs, self._clock.wall)
+        self._cycle = Cycle(config, Resources(self._source, self._history, generations, self._clock, self.metrics))
+        self._labels, self._details = Labels(config), DetailCache()
+        self.launcher = launcher or LocalLauncher(config_path, config, self._clock, self.metrics)
+        self.site = Site(self.metrics, self.reload, self.launcher.status, telemetry_path)
+        self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
+        self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve, to score and to train."""
+        try:
+            if swept := self._blobs.sweep():
+                log.info("orphans of interrupted writes were removed", extra={"count": swept})
+        except (BlobError, OSError) as error:
+            log.error("the store cannot be swept", extra={"error": str(error)})
+        self.metrics.set("total_shards", 1)
+        self.metrics.set("shard_ordinal", 0)
+        self._reloaded(successful=True)
+        self._configured()
+        self.server.start()
+        self._thread.start()
+        self.launcher.start()
+
+    def stop(self) -> None:
+        """End training, cycles and server, in this order; each within a deadline. Idempotent."""
+        self._stopping.set()
+        self._wake.set()
+        self.launcher.stop()
+        if self._thread.ident is not None:
+            self._thread.join(5.0)
+        self._cycle.close()
+        self.server.stop()
+
+    def reload(self) -> str | None:
+        """Read the configuration again; what is wrong with it, None when it will be in force in the next cycle."""
+        with self._lock:
+            try:
+                config = load(self._path).config
+                if config.store.path != self._config.store.path or config.timing != self._config.timing:
+                    raise ConfigError("store.path and timing cannot be changed by a reload: restart the exporter")
+                source = self._source_of(config)
+            except (ConfigError, SourceError) as error:
+                self._reloaded(successful=False)
+                log.error("the configuration is not reloaded, the last good one stays", extra={"error": str(error)})
+                return str(error)
+            self._pending = config, source
+        self._reloaded(successful=True)
+        self._wake.set()
+        return None
+
+    def _source_of(self, config: Config) -> Source:
+        """The source in use, or a new one where the connection changed. Raises SourceError."""
+        now = self._config
+        if (config.prometheus, config.files, config.simulator) == (now.prometheus, now.files, now.simulator):
+            return self._source
+        return open_source(config, self._clock, self._counters, self._blobs)
+
+    def _reloaded(self, *, successful: bool) -> None:
+        self.metrics.set("config_last_reload_successful", float(successful))
+        if successful:
+            self.metrics.set("config_last_reload_success_timestamp_seconds", self._clock.wall())
+
+    def _run(self) -> None:
+        """Cycle after cycle, until stopped; whatever happens in one, the next one comes."""
+        while True:
+            now = self._clock.now()
+            try:
+                self._swap()
+                self._publish(self._cycle.run(now))
+            except Exception:
+                log.exception("a cycle failed")
+                self.metrics.inc("cycles_total", outcome="failed")
+            self.site.beat()
+            due = self._cycle.next_after(self._clock.now())
+            skipped = round((due - self._cycle.next_after(now)) / self._cycle.interval)
+            if skipped > 0:
+                self.metrics.inc("cycles_skipped_total", skipped)
+                log.warning("cycles were left out because one was late", extra={"count": skipped})
+            self._wait(due)
+            if self._stopping.is_set():
+                return
+
+    def _wait(self, due: float) -> None:
+        """Wait until data time ``due``, a new configuration or the end."""
+        longest = 2 * self._cycle.interval
+        while not self._stopping.is_set() and self._pending is None:
+            left = due - self._clock.now()
+            # More than ever planned: the system's clock was set back, and what was due is due again.
+            if left <= 0 or left > longest:
+                return
+            self._wake.wait(min(self._clock.wall_duration(left), 1.0))
+            self._wake.clear()
+
+    def _swap(self) -> None:
+        """Put a new configuration in force."""
+        with self._lock:
+            if self._pending is None:
+                return
+            (self._config, self._source), self._pending = self._pending, None
+            config, source = self._config, self._source
+        self._cycle.reconfigure(config, source)
+        self._labels, self._details = Labels(config), DetailCache()
+        self.launcher.reconfigure(config)
+        self.server.limits = _limits(config)
+        self._configured()
+        log.info("a new configuration is in force", extra={"targets": len(config.targets)})
+
+    def _configured(self) -> None:
+        interval = self._clock.wall_duration(self._cycle.interval)
+        self.metrics.set("cycle_interval_seconds", interval)
+        self.site.configure(self._config, interval)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self.launcher.observe(snapshot)
+        metrics = render_metrics(snapshot, self._config, self._labels)
+        detail = render_detail(snapshot, self.launcher.status(), self._labels, self._details)
+        self._labels.sweep()
+        self._details.sweep()
+        self.site.publish(snapshot, metrics, detail)
+        counted = self._counters.snapshot()
+        for outcome, count in counted.queries.items():
+            self.metrics.raise_to("queries_total", count, outcome=outcome)
+        self.metrics.raise_to("partial_responses_total", counted.partial)
+        self.metrics.raise_to("samples_read_total", counted.samples)
+        for reason, count in list(self._history.failures.items()):
+            self.metrics.raise_to("store_failures_total", count, reason=f"history_{reason}")
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(config.exposition.max_connections, float(config.exposition.request_deadline))
