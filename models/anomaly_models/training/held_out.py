@@ -42,7 +42,7 @@ def detected(errors: F32, spec: ThresholdSpec, persistence: int) -> Bool:
     """Windows [B] whose errors stay above the base threshold of all ``errors`` for ``persistence`` steps or more."""
     if not np.isfinite(errors).any():
         return np.zeros(errors.shape, np.bool_)
-    return in_runs(errors >= base_threshold(errors, spec.base, spec.k), persistence)
+    return in_runs(errors > base_threshold(errors, spec.base, spec.k), persistence)
 
 
 def recent(

@@ -9,7 +9,7 @@ as they are when serving. That is what makes a history of three hours enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -95,27 +95,30 @@ def survey(block: Block, spec: ModelSpec, clean: CleaningSpec, split: Sequence[f
 
 
 def prepare(found: Survey, spec: ModelSpec, clean: CleaningSpec) -> Parts:
-    """Windows of a survey in which no entity failed (see :meth:`Survey.without`)."""
+    """Windows of a survey in which no entity failed (see :meth:`Survey.without`).
+
+    What an entity learns from does not depend on its neighbours: windows end at the same instants whoever is beside it.
+    """
     borders = found.borders
-    rows = slice(int(borders[:, 0].min()), int(borders[:, 1].max()))
-    x, valid = _limited(found, borders[:, 0], borders[:, 1], copy=True)
+    context = spec.window - spec.tail
+    # Learners without windows read the newest sample of each, so a window ends at the very first sample too.
+    x, valid, first = _limited(found, borders[:, 0], borders[:, 1], spec.window - 1, spec)
     ratio = np.zeros(len(borders))
     for i, (start, end) in enumerate(borders[:, :2]):
-        part = slice(start - rows.start, end - rows.start)
+        part = slice(start - first, end - first)
         seen = np.where(valid[part, i], x[part, i], np.float32(np.nan))
         masked = cleaning.mask_outliers(seen, clean.contamination, clean.seed)
         ratio[i] = masked.sum() / max(int(valid[part, i].any(axis=1).sum()), 1)
         _mask(x[part, i], valid[part, i], masked, clean.max_gap)
-    context = spec.window - spec.tail
-    train = windows.make(x, valid, _time(found.block, rows.start), found.block.step, spec.window, spec.stride)
+    step = found.block.step
     return Parts(
-        train=train,
-        validation=_windows(found, borders[:, 1] - context, borders[:, 2], spec, spec.stride),
-        test=_windows(found, borders[:, 2] - context, borders[:, 3], spec, 1),
+        train=windows.make(x, valid, found.block.start + first * step, step, spec.window, spec.stride),
+        validation=_windows(found, borders[:, 1] - context, borders[:, 2], spec),
+        test=_windows(found, borders[:, 2] - context, borders[:, 3], replace(spec, stride=1)),
         masked_ratio=ratio,
         samples=_count(found),
         observed=np.where(valid, x, np.float32(np.nan)).transpose(1, 0, 2),
-        test_start=found.block.start + found.block.step * borders[:, 2],
+        test_start=found.block.start + step * borders[:, 2],
     )
 
 
@@ -137,27 +140,29 @@ def _usable(found: Survey, i: int, rows: slice, spec: ModelSpec, stride: int) ->
     return int(windows.usable(w, spec.min_features, spec.tail).sum())
 
 
-def _windows(found: Survey, start: I64, end: I64, spec: ModelSpec, stride: int) -> Windows:
-    first = int(np.maximum(start, 0).min())
-    x, valid = _limited(found, start, end, copy=False)
-    return windows.make(x, valid, _time(found.block, first), found.block.step, spec.window, stride)
+def _windows(found: Survey, start: I64, end: I64, spec: ModelSpec) -> Windows:
+    """Windows that lie in the rows [start, end) of every entity."""
+    x, valid, first = _limited(found, start, end, 0, spec)
+    step = found.block.step
+    return windows.make(x, valid, found.block.start + first * step, step, spec.window, spec.stride)
 
 
-def _limited(found: Survey, start: I64, end: I64, copy: bool) -> tuple[F32, Bool]:
-    """Samples of the rows [start, end) of every entity, on the rows that cover all of them; NaN outside one's own.
+def _limited(found: Survey, start: I64, end: I64, lead: int, spec: ModelSpec) -> tuple[F32, Bool, int]:
+    """Copies of the samples in the rows [start, end) of every entity, NaN outside, and the row that they begin at.
 
-    Views where every entity has the same rows and no ``copy`` is asked for.
+    They begin at least ``lead`` rows before the first, possibly before row 0, where a window of the stride's own grid
+    does: one that ends at a multiple of ``stride`` steps since 1970.
     """
     start = np.maximum(start, 0)
-    rows = slice(int(start.min()), int(end.max()))
-    x, valid = found.x[rows], found.valid[rows]
-    if copy or start.max() > rows.start or end.min() < rows.stop:
-        x, valid = x.copy(), valid.copy()
-        for i, (a, b) in enumerate(zip(start - rows.start, end - rows.start, strict=True)):
-            for outside in (slice(None, a), slice(b, None)):
-                x[outside, i] = np.nan
-                valid[outside, i] = False
-    return x, valid
+    wanted = int(start.min()) - lead
+    epoch = found.block.start // found.block.step + spec.window - 1
+    first = wanted - (wanted + epoch) % spec.stride
+    shape = (int(end.max()) - first, *found.x.shape[1:])
+    x, valid = np.full(shape, np.nan, np.float32), np.zeros(shape, np.bool_)
+    for i, (a, b) in enumerate(zip(start, end, strict=True)):
+        x[a - first : b - first, i] = found.x[a:b, i]
+        valid[a - first : b - first, i] = found.valid[a:b, i]
+    return x, valid, first
 
 
 def _mask(x: F32, valid: Bool, masked: Bool, max_gap: int) -> None:
@@ -175,7 +180,3 @@ def _count(found: Survey) -> I64:
     return np.array(
         [[seen[b[p] : b[p + 1], i].sum() for p in range(len(SPLITS))] for i, b in enumerate(found.borders)], np.int64
     )
-
-
-def _time(block: Block, row: int) -> int:
-    return block.start + block.step * row
