@@ -128,8 +128,8 @@ def test_any_other_json_is_refused(document: Any) -> None:
         (matrix({"metric": {"a": "1"}, "values": samples("1", start=5)}), "expected times from 1700000040000 to"),
         (matrix({"metric": {"a": "1"}, "values": samples("1", start=-1)}), "expected times from"),
         (matrix({"metric": {"a": "1"}, "values": [[T0 / 1000 + 1, "1"]]}), "every 60000 ms, received"),
-        (matrix({"metric": {"a": "1"}, "values": samples("1") * 2}), "a time twice or out of order"),
-        (matrix({"metric": {"a": "1"}, "values": samples("1", "2")[::-1]}), "a time twice or out of order"),
+        (matrix({"metric": {"a": "1"}, "values": samples("1") * 2}), "ms twice or out of order"),
+        (matrix({"metric": {"a": "1"}, "values": samples("1", "2")[::-1]}), "ms twice or out of order"),
     ],
 )
 @pytest.mark.parametrize("layout", ["compact", "indented"])
