@@ -1,9 +1,10 @@
 """The HTTP session that prometheus-api-client works through: deadlines, caps, credentials, checked answers.
 
 The client builds the requests; left to itself it would read a body of any size for any time, parse all of it into
-Python objects and drop the warnings that tell a partial answer. So the session it is given reads, checks and decodes, and
-hands back a reply whose ``json()`` is already an :class:`.answers.Answer`. 10,000 series x 60 samples from a Prometheus on
-the same machine, to a matrix: 0.39 s of CPU and 91 MB; ``custom_query_range`` as it comes and a loop: 0.78 s, 188 MB.
+Python objects and drop the warnings that tell a partial answer. So the session it is given reads, checks and decodes,
+and hands back a reply whose ``json()`` is already an :class:`.answers.Answer`. 10,000 series x 60 samples from a
+Prometheus on the same machine, to a matrix: 0.39 s of CPU and 91 MB; ``custom_query_range`` as it comes and a loop:
+0.78 s and 188 MB.
 """
 
 from __future__ import annotations
