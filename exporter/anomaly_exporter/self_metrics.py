@@ -68,6 +68,11 @@ class SelfMetrics:
             values = self._values[spec.name]
             values[key] = values.get(key, 0.0) + amount
 
+    def begin(self, name: str, label: str, values: Iterable[str]) -> None:
+        """Show a counter with one label from 0 on, so that ``increase()`` sees its first rise."""
+        for value in values:
+            self.inc(name, 0, **{label: value})
+
     def raise_to(self, name: str, total: float, **labels: str) -> None:
         """Bring a counter kept elsewhere up to its ``total`` there; a smaller total changes nothing."""
         spec, key = _counter(name, labels)

@@ -83,6 +83,14 @@ def test_increments_of_many_threads_are_all_counted() -> None:
     assert metrics.value("http_requests_total", code="200") == 4000
 
 
+def test_a_counter_may_begin_at_zero_so_that_its_first_rise_is_seen() -> None:
+    metrics = SelfMetrics()
+    metrics.inc("training_runs_total", outcome="failed")
+    metrics.begin("training_runs_total", "outcome", ("succeeded", "failed"))
+    assert metrics.value("training_runs_total", outcome="succeeded") == 0
+    assert metrics.value("training_runs_total", outcome="failed") == 1
+
+
 def test_hostile_label_values_survive_the_round_trip() -> None:
     metrics = SelfMetrics()
     hostile = 'a"b\\c\nd{}=,'

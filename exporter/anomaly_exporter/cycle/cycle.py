@@ -26,6 +26,7 @@ PATIENCE = 0.75
 """Share of an interval after which a cycle goes on without the targets that are not done."""
 LEAST_PATIENCE = 1.0
 """The same in wall seconds, for compressed time."""
+LOAD_FAILURES = ("missing", "rejected", "scoring", "truncated", "unreadable")
 
 
 class Cycle:
@@ -36,6 +37,8 @@ class Cycle:
     """
 
     def __init__(self, config: Config, resources: Resources) -> None:
+        resources.metrics.begin("cycles_total", "outcome", ("succeeded", "partial", "failed"))
+        resources.metrics.begin("model_load_failures_total", "reason", LOAD_FAILURES)
         self._resources = resources
         self._config = config
         self._watches = {target.name: Watch(config, target, resources) for target in config.targets}

@@ -87,6 +87,7 @@ class Server:
             self._close_all()
             raise
         metrics.set("http_inflight", 0)
+        metrics.begin("http_rejected_total", "reason", ("accept", "bad_request", "capacity", "deadline"))
 
     @property
     def addresses(self) -> list[Address]:

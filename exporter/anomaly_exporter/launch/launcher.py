@@ -87,6 +87,8 @@ class LocalLauncher:
         self._child: Child | None = None
         self._courses: dict[str, _Course] = {}
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+        metrics.begin("training_runs_total", "outcome", ("succeeded", "failed", "stopped"))
+        metrics.begin("promotions_total", "verdict", ("promoted",))
         self.reconfigure(config)
 
     def start(self) -> None:

@@ -69,6 +69,7 @@ class Service:
                 log.info("orphans of interrupted writes were removed", extra={"count": swept})
         except (BlobError, OSError) as error:
             log.error("the store cannot be swept", extra={"error": str(error)})
+        self.metrics.begin("queries_total", "outcome", ("ok", "invalid", "limit", "rejected", "unavailable"))
         self.metrics.set("total_shards", 1)
         self.metrics.set("shard_ordinal", 0)
         self._reloaded(successful=True)
