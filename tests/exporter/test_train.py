@@ -159,6 +159,17 @@ def test_what_cannot_be_trained_is_named_and_disturbs_nobody(tmp_path: Path) -> 
     assert set(in_force(tmp_path).entries) == {(entity("a"), "zscore")}
 
 
+def test_a_framework_that_explodes_fails_its_batch_alone_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_series(tmp_path, {"a": 5})
+    with mock.patch("anomaly_models.seasonal.SeasonalLearner.fit", side_effect=RuntimeError("out of luck")):
+        code, events = trained(tmp_path, "seasonal, zscore")
+    assert code == 0
+    assert {e["model"]: e["failed"] for e in events.of("trained")} == {"seasonal": {"error": 1}, "zscore": {}}
+    assert "RuntimeError: out of luck" in [getattr(r, "error", "") for r in caplog.records]
+
+
 def test_nothing_trainable_is_exit_4_and_leaves_what_is_in_force(tmp_path: Path) -> None:
     write_series(tmp_path, {"young": 5}, start=NOW - 3600)
     code, events = trained(tmp_path)

@@ -74,6 +74,7 @@ class Run:
                 outcome = outcomes[name]
                 trained = self._train(name, block, in_force, Progress(self, name, done, len(entities)))
                 outcome.failed.update(trained.failed.values())
+                self._explain(name, trained)
                 if trained.pack is not None:
                     encoded = codec.encode(trained.pack)
                     self.generations.put_pack(encoded)
@@ -114,10 +115,28 @@ class Run:
                 probe=Probe(peak_since_last_call, time.perf_counter),
                 provenance={"versions": versions(), "model": name, "trained_at": self.clock.wall()},
             )
-        except (AnomalyModelsError, MemoryError) as error:
-            log.error("batch failed", extra={"target": self.target.name, "model": name, "error": str(error)})
-            reason = getattr(error, "reason", "memory" if isinstance(error, MemoryError) else "invalid")
-            return TrainedBatch(None, None, (), dict.fromkeys(block.entities, reason), {})
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:
+            expected = isinstance(error, AnomalyModelsError)
+            log.error(
+                "batch failed",
+                extra={"target": self.target.name, "model": name, "error": f"{type(error).__name__}: {error}"},
+                exc_info=None if expected else error,
+            )
+            return TrainedBatch(None, None, (), dict.fromkeys(block.entities, "invalid" if expected else "error"), {})
+
+    def _explain(self, name: str, batch: TrainedBatch) -> None:
+        """One line per reason for which entities of a batch were not trained, with some of them."""
+        entities: dict[str, list[str]] = {}
+        for entity, reason in batch.failed.items():
+            entities.setdefault(reason, []).append(str(entity))
+        for reason, names in sorted(entities.items()):
+            log.info(
+                "not trained",
+                extra={"target": self.target.name, "model": name, "reason": reason, "entities": len(names)}
+                | {"examples": "; ".join(names[:3])},
+            )
 
     def _plan(self, model: Model) -> Plan:
         training = self.target.training
