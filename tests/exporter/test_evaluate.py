@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -239,6 +240,25 @@ def test_a_model_that_finds_no_windows_falls_back_to_zscore(folder: Folder) -> N
     ((plan, fleet),) = list(fleets(series, method.plan))
     (found,) = score(plan, method.alert, fleet)
     assert found.note.startswith("no_windows: ")
+
+
+def test_a_recipe_too_wide_for_its_data_falls_back_to_zscore(folder: Folder) -> None:
+    (series,) = list(read(folder.add("a", metrics=90).write()))
+    method = method_of(None, "pca", None)
+    ((plan, fleet),) = list(fleets(series, method.plan))
+    (found,) = score(plan, method.alert, fleet)
+    assert "2048" in found.note
+    assert found.note.endswith(": zscore instead")
+    assert found.alerting.max() >= 1
+
+
+def test_without_tensorflow_an_autoencoder_is_exit_2_and_says_what_to_install(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = dict.fromkeys(("tensorflow", "anomaly_models.keras_training"))
+    with mock.patch.dict(sys.modules, missing):
+        assert run(folder.add("a").write(), tmp_path / "out.parquet", model="fc") == 2
+    assert "anomaly-exporter[train-cpu]" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_scores(folder: Folder) -> None:

@@ -67,6 +67,9 @@ def run(
     except (ConfigError, DataError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"{error}: evaluate needs extras (pip install 'anomaly-exporter[train-cpu]')\n")
+        return EXIT_CONFIG
     if not scores:
         sys.stderr.write(f"{data}: no series to score\n")
         return EXIT_NOTHING

@@ -11,9 +11,10 @@ import numpy as np
 
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.evaluation import walk
+from anomaly_models.exceptions import InvalidShapeError
 from anomaly_models.frame import F32, Block, EntityKey
 from anomaly_models.pack import MAX_MODELS
-from anomaly_models.training import Plan, train
+from anomaly_models.training import Plan, TrainedBatch, train
 
 from .data import Series
 
@@ -67,7 +68,10 @@ def score(
     learned = block.values.copy()
     for i, (s, offset) in enumerate(zip(fleet, offsets, strict=True)):
         learned[offset + s.train[1] :, i] = np.nan
-    batch = train(replace(block, values=learned), plan, progress=progress)
+    try:
+        batch = train(replace(block, values=learned), plan, progress=progress)
+    except InvalidShapeError as error:  # such as a pca of too many metrics
+        batch = TrainedBatch(None, None, (), dict.fromkeys(keys, str(error)), {})
     said: dict[EntityKey, Scores] = {}
     if batch.scorer is not None:
         rows = [keys.index(r.entity) for r in batch.rows]
