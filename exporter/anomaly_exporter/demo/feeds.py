@@ -6,6 +6,7 @@ read the same feed, so that a live value is the one a backfill would have put th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,9 +59,14 @@ class ClusterFeed:
     cluster: Cluster
 
     def read(self, times: I64) -> RawBlock:
-        samples = self.cluster.values(times)
-        series = tuple(RawSeries.of(metric, pod.labels) for pod in samples.pods for metric in METRICS)
-        return RawBlock(times, series, samples.values.reshape(len(times), -1))
+        return _cluster_block(self.cluster, tuple(times.tolist()))
+
+
+@functools.lru_cache(maxsize=4)  # one instant is scraped several times
+def _cluster_block(cluster: Cluster, times: tuple[int, ...]) -> RawBlock:
+    samples = cluster.values(times)
+    series = tuple(RawSeries.of(metric, pod.labels) for pod in samples.pods for metric in METRICS)
+    return RawBlock(samples.times, series, samples.values.reshape(len(times), -1))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,8 @@ class Mailbox:
             from aiosmtpd.smtp import SMTP  # noqa: PLC0415  an optional extra
         except ImportError as error:
             raise StackError("the mailbox needs aiosmtpd: pip install 'anomaly-exporter[demo]'") from error
+        # aiosmtpd tells every command of every session.
+        logging.getLogger("mail.log").setLevel(logging.WARNING)
         started = threading.Event()
 
         def protocol() -> Any:
