@@ -73,7 +73,7 @@ SERVICES: tuple[Service, ...] = (
     Service("dmwm", "reqmgr2", 2, 0.8, 1500 * MIB, night=0.3, peak=13.0),
     Service("dmwm", "workqueue", 2, 1.1, 1900 * MIB, night=0.55, peak=12.0, weekend=0.9),
     Service("dqm", "autodqm", 1, 0.5, 800 * MIB, night=0.2, peak=10.0, leak=0.001, restart_days=3),
-    Service("wma", "wmarchive", 3, 0.7, 600 * MIB, night=0.5, peak=17.0, leak=0.003, restart_days=1),
+    Service("wma", "wmarchive", 4, 0.7, 600 * MIB, night=0.5, peak=17.0, leak=0.001, restart_days=1),
     Service("ruciocm", "monitor", 1, 0.3, 400 * MIB, night=0.6, peak=14.0, weekend=0.9),
     Service("tzero", "t0wmadatasvc", 2, 0.6, 1000 * MIB, night=0.4, peak=20.0, weekend=1.0),
 )
