@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
-.PHONY: install system demo test lint bench reference lock clean help
+.PHONY: install system demo test lint bench reference dashboards lock clean help
 
 install: $(VENV)/.installed ## create .venv with the pinned, hashed dependencies and this project
 
@@ -40,8 +40,12 @@ lint: install ## ruff, mypy --strict, import-linter
 bench: install ## speed and memory side by side with the obvious alternatives (ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
-reference: install ## regenerate docs/configuration.md, docs/metrics.md and rules/
+reference: install ## regenerate docs/configuration.md, docs/metrics.md, rules/ and dashboards/
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m dashboards
+
+dashboards: install ## regenerate the Grafana dashboards (ARGS="--profile openshift --out FOLDER")
+	$(BIN)/python -m dashboards $(ARGS)
 
 lock: install ## pin the dependencies again
 	$(BIN)/uv pip compile -q --upgrade --no-header --no-emit-index-url --no-annotate --generate-hashes --universal --python-version 3.11 \

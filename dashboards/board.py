@@ -1,0 +1,177 @@
+"""A dashboard: variables, annotations, links, and panels laid out line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from grafana_foundation_sdk.models import dashboard as sdk
+from grafana_foundation_sdk.models import prometheus
+
+from .panels import DATASOURCE
+from .promql import Labels, one
+
+TAG: Final = "anomaly-exporter"
+"""All dashboards of this tag are linked with each other."""
+WIDTH: Final = 24
+KNOWN: Final = '__name__=~"anomaly_score|anomaly_training_needed"'
+"""Every series that is scored, or waits for a model."""
+
+
+class LayoutError(ValueError):
+    """Panels of a line do not fill the width of the grid exactly."""
+
+
+@dataclass
+class Layout:
+    """Panels from top to bottom; ids are given in the order of reading."""
+
+    panels: list[sdk.Panel | sdk.RowPanel] = field(default_factory=list)
+    _y: int = 0
+
+    def row(self, title: str, repeat: str | None = None) -> None:
+        """A heading that folds what is below it; with ``repeat`` once for each value of that variable."""
+        place = sdk.GridPos(h=1, w=WIDTH, x=0, y=self._y)
+        self.panels.append(sdk.RowPanel(title=title, grid_pos=place, id_val=len(self.panels) + 1, repeat=repeat))
+        self._y += 1
+
+    def line(self, height: int, *panels: tuple[int, sdk.Panel]) -> None:
+        """Panels side by side, each with its width. Raises LayoutError unless the widths add up to 24."""
+        if sum(width for width, _ in panels) != WIDTH:
+            titles = ", ".join(f"{panel.title} ({width})" for width, panel in panels)
+            raise LayoutError(f"expected widths that add up to {WIDTH}, received {titles}")
+        x = 0
+        for width, panel in panels:
+            panel.id_val = len(self.panels) + 1
+            panel.grid_pos = sdk.GridPos(h=height, w=width, x=x, y=self._y)
+            self.panels.append(panel)
+            x += width
+        self._y += height
+
+
+def datasource_variable() -> sdk.VariableModel:
+    return sdk.VariableModel(
+        type_val=sdk.VariableType.DATASOURCE,
+        name="datasource",
+        label="Data source",
+        description="The Prometheus that scrapes the exporter.",
+        query="prometheus",
+        regex="",
+        refresh=sdk.VariableRefresh.ON_DASHBOARD_LOAD,
+        current=sdk.VariableOption(selected=False, text="default", value="default"),
+        multi=False,
+        include_all=False,
+        auto=None,
+        auto_min=None,
+        auto_count=None,
+    )
+
+
+def chained(labels: Labels, names: Sequence[str], multi: bool) -> list[sdk.VariableModel]:
+    """A variable per name; each offers the values that the choices before it leave. All matches absent labels too."""
+    made = []
+    for position, name in enumerate(names):
+        matchers = [KNOWN, *(f'{labels.by_variable[earlier]}=~"${earlier}"' for earlier in names[:position])]
+        query = f"label_values({{{','.join(matchers)}}}, {labels.by_variable[name]})"
+        made.append(query_variable(name, query, multi, f"Only series of this {name}; All includes series without it."))
+    return made
+
+
+def query_variable(name: str, query: str, multi: bool, description: str) -> sdk.VariableModel:
+    """A variable whose values come from Prometheus; All to begin with."""
+    every = ["All"], ["$__all"]
+    text, value = every if multi else ("All", "$__all")
+    return sdk.VariableModel(
+        type_val=sdk.VariableType.QUERY,
+        name=name,
+        label=name.capitalize(),
+        description=description,
+        datasource=DATASOURCE,
+        query={"query": query, "refId": f"{name}-values"},
+        definition=query,
+        refresh=sdk.VariableRefresh.ON_TIME_RANGE_CHANGED,
+        sort=sdk.VariableSort.ALPHABETICAL_ASC,
+        current=sdk.VariableOption(selected=True, text=text, value=value),
+        multi=multi,
+        include_all=True,
+        all_value=".*",
+        regex="",
+        auto=None,
+        auto_min=None,
+        auto_count=None,
+    )
+
+
+def annotation(name: str, expr: str, color: str, title: str, text: str) -> sdk.AnnotationQuery:
+    """Marks where ``expr`` has samples; ``title`` and ``text`` may use ``{{label}}``."""
+    return sdk.AnnotationQuery(
+        name=name,
+        datasource=DATASOURCE,
+        enable=True,
+        hide=False,
+        icon_color=color,
+        expr=expr,
+        step="60s",
+        title_format=title,
+        text_format=text,
+        tag_keys="",
+        use_value_for_time=False,
+        target=prometheus.Dataquery(datasource=DATASOURCE, expr=expr, ref_id=f"annotation-{name}", interval="60s"),
+    )
+
+
+def alerts(labels: Labels, names: Sequence[str]) -> sdk.AnnotationQuery:
+    """Times in which an anomaly alert of the chosen series fired."""
+    where = labels.where(*names, alertname="AnomalyDetected", alertstate="firing")
+    what = " ".join(f"{{{{{label}}}}}" for label in (labels.namespace, "workload", labels.container, "node"))
+    return annotation(
+        "Firing alerts", one(f"ALERTS{where}"), "red", "Anomaly alert", f"{what} {{{{metric}}}} ({{{{model}}}})"
+    )
+
+
+def own_alerts() -> sdk.AnnotationQuery:
+    """Times in which an alert about the exporter itself fired."""
+    expr = 'max by (alertname) (ALERTS{alertname=~"Anomaly.+",alertname!="AnomalyDetected",alertstate="firing"})'
+    return annotation("Exporter alerts", expr, "orange", "{{alertname}}", "The exporter, or its training, needs care.")
+
+
+def dashboard(
+    uid: str,
+    title: str,
+    description: str,
+    layout: Layout,
+    *,
+    variables: Sequence[sdk.VariableModel],
+    annotations: Sequence[sdk.AnnotationQuery],
+    since: str = "now-6h",
+) -> sdk.Dashboard:
+    """The whole; not editable in place, because the next provisioning would undo the change."""
+    links: list[Any] = [
+        sdk.DashboardLink(
+            title="Anomaly dashboards",
+            type_val=sdk.DashboardLinkType.DASHBOARDS,
+            tags=[TAG],
+            as_dropdown=False,
+            include_vars=True,
+            keep_time=True,
+            icon="external link",
+            tooltip="",
+            url="",
+        )
+    ]
+    return sdk.Dashboard(
+        uid=uid,
+        title=title,
+        description=description,
+        tags=[TAG],
+        timezone="browser",
+        editable=False,
+        graph_tooltip=sdk.DashboardCursorSync.CROSSHAIR,
+        time=sdk.DashboardDashboardTime(from_val=since, to="now"),
+        refresh="1m",
+        panels=layout.panels,
+        templating=sdk.DashboardDashboardTemplating(list_val=[datasource_variable(), *variables]),
+        annotations=sdk.AnnotationContainer(list_val=list(annotations)),
+        links=links,
+    )
