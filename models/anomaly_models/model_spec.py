@@ -31,10 +31,10 @@ class ModelSpec:
     minimum_scale: float = 1e-6
     minimum_relative_scale: float = 0.01
     seed: int = 0
-    epochs: int = 50
+    epochs: int = 30
     patience: int = 5
     batch: int = 64
-    max_windows: int = 4096
+    max_windows: int = 2048
     dropout: float = 0.0
     optimizer: str = "adam"
     learning_rate: float = 3e-3

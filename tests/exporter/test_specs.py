@@ -63,3 +63,12 @@ def test_no_field_of_a_section_is_forgotten() -> None:
 def test_the_defaults_of_thresholds_and_alerts_are_those_of_the_configuration() -> None:
     assert specs.threshold(Threshold()) == ThresholdSpec()
     assert specs.alert(Alerting()) == AlertSpec()
+
+
+def test_a_setting_left_out_means_the_same_to_the_exporter_and_to_a_notebook() -> None:
+    config = parse("files: {path: series}\ntargets: [{name: t, metric: cpu, queries: [{expr: up}]}]")
+    target = config.target("t")
+    assert specs.model_spec(config.model("fc"), target) == ModelSpec("fc")
+    assert specs.threshold_spec(target) == ThresholdSpec()
+    assert specs.alert_spec(target) == AlertSpec()
+    assert specs.cleaning_spec(target, config.model("fc")) == CleaningSpec()
