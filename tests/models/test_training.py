@@ -20,7 +20,14 @@ from anomaly_models.exceptions import InvalidShapeError
 from anomaly_models.frame import Block, EntityKey, Scorer, Span, Windows
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.pack import decode, encode
-from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec, base_threshold
+from anomaly_models.thresholds import (
+    Recent,
+    ThresholdInputs,
+    ThresholdSpec,
+    ThresholdStack,
+    adaptive,
+    base_threshold,
+)
 from anomaly_models.training import Plan, Previous, Probe, prepare, survey, train
 from anomaly_models.training.held_out import detected, in_runs, recent
 from anomaly_models.zscore import ZScore
@@ -322,3 +329,18 @@ def test_an_autoencoder_trains_beside_a_dead_neighbour_and_starts_warm_next_time
     again = train(block, plan, previous)
     assert again.rows[0].loss["validation"] < row.loss["validation"]
     assert again.rows[1].loss == pytest.approx(first.rows[1].loss)
+
+
+@pytest.mark.keras
+def test_an_autoencoder_of_a_constant_series_sees_the_first_step_away_from_it() -> None:
+    block = changed(a_block(2, days=2), np.s_[:, 0], 5.0)
+    plan = replace(PLAN, model=ModelSpec("fc", window=6, epochs=2, stride=2))
+    batch = train(block, plan)
+    assert batch.failed == {}
+    assert batch.scorer is not None
+    stepped = changed(block, np.s_[-1:, 0], 6.0)
+    w = windows.make(stepped.values, np.isfinite(stepped.values), 0, STEP, 6)
+    error = batch.scorer.infer(w).error[0]
+    spec = plan.threshold
+    threshold = adaptive(ThresholdStack.of([batch.rows[0].threshold]), spec, stepped.end).threshold[0, 0]
+    assert error[-2] < threshold < error[-1]

@@ -28,6 +28,10 @@ MAX_TEST_WINDOWS = 8192
 MAX_FIGURE_WINDOWS = 1024
 """Windows of the training and validation part that figures are taken from, thinned evenly."""
 
+NOTHING_LEFT = 1e-8
+"""Validation loss (squared scaler units) at which nothing is left to learn: a constant series is reconstructed by the
+initial weights already, and no epoch can improve on that. Its first step away from the constant is an anomaly."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -264,7 +268,7 @@ def _reports(learner: Learner, rows: int) -> list[_Report]:
         return [_Report()] * rows
     return [
         _Report(
-            row.trained,
+            row.trained or row.val_loss <= NOTHING_LEFT,
             row.epochs,
             row.best_epoch,
             {n: v for n, v in (("train", row.train_loss), ("validation", row.val_loss)) if np.isfinite(v)},
