@@ -34,7 +34,7 @@ class Job:
 
 
 FULL = Job()
-QUICK = Job(scored=1_000, keras_scored=3, keras_trained=1, epochs=3)
+QUICK = Job(scored=1_000, keras_scored=2, trained=32, keras_trained=1, train_windows=256, val_windows=64, epochs=3)
 
 
 def series(S: int, T: int, F: int) -> F32:

@@ -12,7 +12,7 @@ from anomaly_models.forward import forward
 
 from .jobs import Job, series
 
-REPEATS = 5
+REPEATS = 3
 
 
 def stacked(job: Job, name: str) -> dict[str, float]:
@@ -34,7 +34,7 @@ def one_by_one(job: Job, name: str) -> dict[str, float]:
     """``predict`` of a few stock Keras models, tracing not counted; also how far outputs differ from ours."""
     layers = recipe(name, job.window, job.features)
     weights = random_weights(layers, job.window, job.features, job.keras_scored)
-    x = (series(job.keras_scored, job.window, job.features).transpose(1, 0, 2)[:, None] - 50) / 10
+    x = (series(job.keras_scored, job.window, job.features).transpose(1, 0, 2)[:, None] - 50) / np.float32(10)
     ours = forward(layers, weights, x)
     models = [stock_model(layers, job.window, job.features, weights, row) for row in range(job.keras_scored)]
     outputs = [model.predict(x[row], verbose=0) for row, model in enumerate(models)]
