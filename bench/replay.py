@@ -36,8 +36,8 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as on:
         running = replay.start(on, Path(folder), recording, stretch)
-        replay.wait_for_models(running, recording)
-        print(f"every series is scored after {time.monotonic() - began:.0f} s, at {clock_face(running.clock.now())}")
+        series = ", ".join(f"{count} {what}" for what, count in replay.wait_for_models(running).items())
+        print(f"{series} after {time.monotonic() - began:.0f} s, at {clock_face(running.clock.now())}", flush=True)
         replay.play(
             running, end, lambda mail: print(f"  {clock_face(running.clock.now())}  {mail.subject}", flush=True)
         )

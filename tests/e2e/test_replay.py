@@ -30,12 +30,13 @@ def test_a_fault_injected_into_a_real_cluster_is_mailed_to_the_team_of_its_servi
     stretch = replay.around(recording, faults)
     with ExitStack() as on:
         running = replay.start(on, tmp_path, recording, stretch)
-        replay.wait_for_models(running, recording)
+        replay.wait_for_models(running)
         replay.play(running, stretch.end)
         mailed = replay.findings(recording, stretch, replay.mail_notices(running))
         mailbox = running.mailbox
     assert mailbox is not None
-    assert [e for e, _ in mailed.found] == list(faults), replay.report("mailed", mailed)
+    assert set(faults) <= {e for e, _ in mailed.found}, replay.report("mailed", mailed)
+    assert not mailed.false, replay.report("mailed", mailed)
     mail = next(m for m in mailbox.mails if m.recipients == ("cartservice-team@demo.example",))
     assert "cartservice" in mail.subject
     assert "tag=cartservice" in mail.body("plain")

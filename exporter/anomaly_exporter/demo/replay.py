@@ -78,15 +78,24 @@ def start(on: ExitStack, folder: Path, recording: Recording, stretch: Stretch) -
     )
 
 
-def wait_for_models(running: stand.Stand, recording: Recording, patience: float = 300.0) -> None:
-    """Return when every entity of every target is scored. Raises StackError when that takes longer."""
-    wanted = len(recording.entities) * len(recording.watches)
+def wait_for_models(running: stand.Stand, patience: float = 300.0) -> dict[str, int]:
+    """Return when every target is trained: the number of series scored, and of those that are not, by reason.
 
-    def scored() -> bool:
+    Raises:
+        StackError: that takes longer than ``patience`` wall seconds.
+    """
+
+    def trained() -> bool:
         metrics = running.exporter.metrics()
-        return metrics is not None and len(metrics.all("anomaly_score")) >= wanted
+        return metrics is not None and running.trained(metrics)
 
-    wait_until(scored, patience, f"scores of all {wanted} series", *running.children, every=0.25)
+    wait_until(trained, patience, "the first training of every target", *running.children, every=0.25)
+    metrics = running.exporter.metrics()
+    out = {"scored": len(metrics.all("anomaly_score")) if metrics else 0}
+    for labels, count in metrics.all("anomaly_exporter_series_unscored") if metrics else ():
+        if count:
+            out[labels["reason"]] = out.get(labels["reason"], 0) + int(count)
+    return out
 
 
 def play(running: stand.Stand, until: int, seen: Callable[[Mail], None] = lambda _: None) -> None:
@@ -173,8 +182,8 @@ def tell(on: ExitStack, folder: Path, data: Path, dataset: str) -> stand.Stand:
     running = start(on, folder, recording, stretch)
     for name, url in running.urls.items():
         say(f"  {name:<13}{url}")
-    wait_for_models(running, recording)
-    say("  every series is scored")
+    series = ", ".join(f"{count} {what}" for what, count in wait_for_models(running).items())
+    say(f"  series: {series}")
     play(running, stretch.end, lambda mail: say(f"\n{mail_text(mail)}"))
     mailed = findings(recording, stretch, mail_notices(running))
     title("What came of it")

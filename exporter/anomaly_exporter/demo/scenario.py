@@ -66,8 +66,8 @@ class Scenario:
         services = "|".join(sorted({s.container for s in SERVICES}))
         selector = f'{{phase="Running",container=~"{services}"}}'
         return {
-            # A small model for a small machine: 10,080 instants, every sixth window, few passes.
-            "models": {self.recipe: {"recipe": self.recipe, "stride": 6, "epochs": 12, "patience": 3}},
+            # A small model for a small machine: 10,080 instants, every tenth window, few passes.
+            "models": {self.recipe: {"recipe": self.recipe, "stride": 10, "epochs": 8, "patience": 3}},
             "training": {"history": f"{self.history}s", "min_history": "1d", "every": f"{self.every}s"},
             "targets": [
                 self._target("kube-eagle-cpu", "cpu", "cores", f"{CPU_METRIC}{selector}"),

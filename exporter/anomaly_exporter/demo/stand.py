@@ -73,6 +73,13 @@ class Stand:
         parts = (self.exporter, self.prometheus, self.alertmanager)
         return tuple(p.child for p in parts if p is not None)
 
+    def trained(self, metrics: page.Page) -> bool:
+        """Whether every target has been trained and scored since."""
+        done = "anomaly_exporter_training_last_success_timestamp_seconds"
+        targets = [t.name for t in self.config.targets]
+        scored = [metrics.value("anomaly_exporter_series_scored", target=t) for t in targets]
+        return all(scored) and all(metrics.value(done, target=t) for t in targets)
+
     def check(self) -> None:
         """Raises StackError when a part has ended."""
         for child in self.children:

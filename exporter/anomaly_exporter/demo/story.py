@@ -70,6 +70,7 @@ class Story:
         say(f"  time runs {s.speed:g} times faster: one step of {s.step} s takes {s.step / s.speed:g} s")
         clock = stand.clock_from(time.time(), s.start, s.speed, LEAD)
         self.feed = ClusterFeed(Cluster(s.seed))
+        self.told: list[Mail] = []
         self.incident_file = self.folder / "incident.json"
         if self.monitored:
             self.stand = stand.start(self.on, self.folder, clock, s.document, feed=self.feed, past=s.past)
@@ -150,6 +151,7 @@ class Story:
         mail = self._team_mails()[0]
         title(f"5. The mail, {minutes:.0f} minutes (data time) after the incident began")
         say(mail_text(mail))
+        self.told.append(mail)
 
     def _retrain(self, times: int) -> None:
         title(f"6. {times} scheduled retrainings, every {self.scenario.every // 3600} h: they read only what is new")
@@ -158,6 +160,7 @@ class Story:
             patience = self.scenario.every / self.scenario.speed + LINGER
 
             def newer(before: Mapping[str, float] = before) -> bool:
+                self._say_other_mails()
                 after = self._generations()
                 return all(after.get(t, 0) > n for t, n in before.items()) and len(after) == len(before)
 
@@ -166,6 +169,7 @@ class Story:
             say(f"  {clock_face(self.now)}  retrained; generations in force: {numbers}")
             self._say_samples_read()
         self._say_thresholds()
+        self._say_other_mails()
 
     def _say_thresholds(self) -> None:
         """The parts of the adaptive threshold per series; raises StoryError where P and R are one."""
@@ -184,6 +188,13 @@ class Story:
                 raise StoryError(f"{name} was retrained, but its earlier threshold P equals the recent R: {recent:g}")
             shown = f"{threshold:.4f}" if threshold is not None else "-"
             say(f"  {name:<32}{previous:<11.4f}  {recent:<10.4f}  {weight:.3f}  {decay:.3f}  {shown}")
+
+    def _say_other_mails(self) -> None:
+        """A line per mail that was not told of yet."""
+        for mail in self.stand.mailbox.mails if self.stand.mailbox else ():
+            if mail not in self.told:
+                self.told.append(mail)
+                say(f"  {clock_face(self.now)}  mail to {', '.join(mail.recipients)}: {mail.subject}")
 
     def _say_samples_read(self) -> None:
         metrics = self._page()
