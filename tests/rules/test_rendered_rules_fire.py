@@ -87,18 +87,31 @@ def test_the_numbers_of_the_description_are_found_for_any_label_value(value: str
         series("anomaly_observed_value", "0.5x9", **labels, feature=value),
     ]
     description = f"cpu of b (model=fc env=k8s-prod namespace={value} container=b): score 2, anomalous from 1;"
-    description += f" threshold 4\n{value}: observed 500m cores"
-    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description)])
+    description += " threshold 4; worst score 2"
+    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description, "cpu: observed 500m cores")])
 
 
-def detected(labels: dict[str, str], description: str) -> dict[str, Any]:
+NEXT = "What changed just before it began? Look for a deployment, a changed configuration or a restart."
+
+
+def go_quoted(value: str) -> str:
+    """As Go's %q writes it: what does not print as an escape."""
+    return quoted(value).replace("\u202e", "\\u202e")
+
+
+def detected(labels: dict[str, str], description: str, values: str) -> dict[str, Any]:
     """The one AnomalyDetected at two minutes, score 2, that promtool is to find, with everything on it."""
     page = "http://localhost:3000/d/anomaly-monitoring"
     who = f"&var-env=k8s-prod&var-namespace={quote_plus(labels['namespace'])}&var-container=b"
     metric = labels["metric"]
+    graph = "anomaly_score{" + ",".join(f"{name}={go_quoted(value)}" for name, value in labels.items()) + "}"
     annotations = {
         "summary": "A series departs from what its model has learned.",
         "description": description,
+        "values": values,
+        "neighbours": "",
+        "next_steps": f"{NEXT}\n",
+        "graph": f"/graph?g0.expr={quote_plus(graph)}&g0.tab=0",
         "message": f"{metric} of b departs from what the model fc expects: score 2, where 1 and above is anomalous.",
         "date": "1970-01-01 00:02:00 +0000 UTC",
         "hostname": f"{page}?from=-86280000&to=120000{who}&var-metric=$__all&var-model=$__all",
@@ -112,8 +125,8 @@ def detected(labels: dict[str, str], description: str) -> dict[str, Any]:
 
 UNITS = {
     "cores": (0.25, "250m cores"),
-    "bytes": (1536, "1.5kiB"),
-    "bytes_per_second": (1536, "1.5kiB/s"),
+    "bytes": (1536, "1.5 kiB"),
+    "bytes_per_second": (1536, "1.5 kiB/s"),
     "per_second": (1536, "1.536k/s"),
     "seconds": (1536, "25m 36s"),
     "ratio": (0.425, "42.5%"),
@@ -135,8 +148,8 @@ def test_observed_values_are_written_in_the_unit_of_their_target(unit: str, tmp_
         series("anomaly_observed_value", f"{UNITS[unit][0]}x9", **labels, feature="value"),
     ]
     description = f"m_{unit} of b (model=fc env=k8s-prod namespace=a container=b): score 2, anomalous from 1"
-    description += f"\nvalue: observed {UNITS[unit][1]}"
-    check(config(targets=targets), tmp_path, data, alert_rule_test=[detected(labels, description)])
+    expected = detected(labels, f"{description}; worst score 2", f"m_{unit}: observed {UNITS[unit][1]}")
+    check(config(targets=targets), tmp_path, data, alert_rule_test=[expected])
 
 
 def test_with_a_namespace_only_that_installation_is_watched(tmp_path: Path) -> None:
@@ -165,3 +178,61 @@ def test_targets_of_different_training_intervals_are_late_at_different_times(tmp
         firing("AnomalyTrainingFailing", "6h15m30s", 2),
     ]
     check(config(targets=targets), tmp_path, data, tests)
+
+
+def test_a_severity_step_fires_for_most_of_its_duration_and_ends_with_its_last_fifth(tmp_path: Path) -> None:
+    """Score 3 for fifteen minutes: four fifths of the window are 3 or more from 12 minutes on, one dip is forgiven."""
+    labels = {"env": "k8s-prod", "namespace": "a", "container": "b", "metric": "cpu", "model": "fc", "tag": "a"}
+    data = [series("anomaly_detected", "1x200", **labels), series("anomaly_score", "1x40 3x10 2 3x30 2x100", **labels)]
+    steps = [{"score": 3, "after": "15m"}, {"score": 9, "after": "1m", "severity": "warning"}]
+    expression = 'ALERTS{alertname="AnomalySevere",alertstate="firing"}'
+    found = "ALERTS" + series("", "", **labels)["series"].removesuffix("}")
+    found += ',alert="AnomalySevere",alertname="AnomalySevere",alertstate="firing",service="b",severity="critical"}'
+    tests = [
+        {"expr": expression, "eval_time": "32m", "exp_samples": []},
+        {"expr": expression, "eval_time": "33m", "exp_samples": [{"labels": found, "value": 1}]},
+    ]
+    check(config(rules={"severity_steps": steps}), tmp_path, data, tests)
+
+
+def test_a_target_that_asks_for_alerts_upwards_only_gets_none_about_zero(tmp_path: Path) -> None:
+    queries = [{"name": "x", "expr": "x"}]
+    targets = [
+        {"name": "up", "metric": "a", "queries": queries, "alerting": {"direction": "up"}},
+        {"name": "both", "metric": "b", "queries": queries},
+    ]
+    data = []
+    for metric in ("a", "b"):
+        labels = {"env": "k8s-prod", "namespace": "n", "container": "c", "metric": metric, "model": "fc", "tag": "n"}
+        data.append(series("anomaly_observed_value", "0x20", **labels, feature="x"))
+        data += [series(f"anomaly_expected_{part}", "1x20", **labels, feature="x") for part in ("value", "lower")]
+    expression = 'count by (metric) (ALERTS{alertname="AnomalyDroppedToZero",alertstate="firing"})'
+    tests = [{"expr": expression, "eval_time": "5m", "exp_samples": [{"labels": '{metric="b"}', "value": 1}]}]
+    check(config(targets=targets), tmp_path, data, tests)
+
+
+REMEDIES = [
+    {"metric": "mem.*", "text": "never: it is cpu"},
+    {"metric": "pu|cp", "text": "never: the whole value must match"},
+    {"target": "cpu", "direction": "down", "text": "never: it is above"},
+    {"labels": {"namespace": "x"}, "text": "never: another namespace"},
+    {"target": "cpu", "direction": "up", "text": "first {{ .Labels }}", "runbook": "https://docs/one"},
+    {"labels": {"namespace": "a|b", "container": "b"}, "text": "second"},
+    {"metric": "cpu", "text": "third"},
+    {"text": "never: three are enough"},
+]
+
+
+def test_the_first_three_remedies_that_match_are_shown_in_the_order_of_the_configuration(tmp_path: Path) -> None:
+    labels = {"env": "k8s-prod", "namespace": "a", "container": "b", "metric": "cpu", "model": "fc", "tag": "a"}
+    data = [
+        series("anomaly_detected", "1x9", **labels),
+        series("anomaly_score", "2x9", **labels),
+        series("anomaly_observed_value", "3x9", **labels, feature="cpu"),
+        series("anomaly_expected_value", "1x9", **labels, feature="cpu"),
+    ]
+    description = "cpu of b (model=fc env=k8s-prod namespace=a container=b): score 2, anomalous from 1; worst score 2"
+    expected = detected(labels, description, "cpu: observed 3 cores, expected 1 cores")
+    steps = "first {{ .Labels }} https://docs/one\nsecond\nthird\n"
+    expected["exp_alerts"][0]["exp_annotations"]["next_steps"] = steps
+    check(config(remedies=REMEDIES), tmp_path, data, alert_rule_test=[expected])

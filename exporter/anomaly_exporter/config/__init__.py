@@ -6,8 +6,10 @@ from .connection import FilesConnection, PrometheusConnection, SimulatorConnecti
 from .exposition import Exposition, Links
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
+from .remedies import Remedy, default_remedies
 from .root import Config
-from .routes import Route, Routing, Smtp
+from .routes import MuteWindow, Route, Routing, SecretKey, Slack, Smtp
+from .rules import Rules, SeverityStep
 from .store import Store
 from .targets import Query, Target
 from .thresholds import Threshold
@@ -24,17 +26,24 @@ __all__ = [
     "Links",
     "LoadedConfig",
     "Model",
+    "MuteWindow",
     "PrometheusConnection",
     "Query",
+    "Remedy",
     "Route",
     "Routing",
+    "Rules",
+    "SecretKey",
+    "SeverityStep",
     "SimulatorConnection",
+    "Slack",
     "Smtp",
     "Store",
     "Target",
     "Threshold",
     "Timing",
     "Training",
+    "default_remedies",
     "format_duration",
     "json_schema",
     "load",

@@ -11,7 +11,9 @@ from .base import LabelName, Name, Section
 from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
 from .exposition import Exposition, Links
 from .models import RECIPES, Model
+from .remedies import Remedy, default_remedies
 from .routes import Routing
+from .rules import Rules
 from .store import Store
 from .targets import RESERVED_LABELS, Target
 from .thresholds import Threshold
@@ -46,6 +48,12 @@ class Config(Section):
     """Defaults of every target's alert state."""
     routing: Routing = Routing()
     """Mail receivers per tag."""
+    rules: Rules = Rules()
+    """Which alerts there are on top of the ones that always are."""
+    remedies: tuple[Remedy, ...] = ()
+    """Likely next steps that alerts show, most likely first."""
+    shipped_remedies: bool = True
+    """After those, also show the ones that ship with the exporter."""
     exposition: Exposition = Exposition()
     """Label profile, limits."""
     links: Links = Links()
@@ -67,6 +75,19 @@ class Config(Section):
             if target.name == name:
                 return target
         raise KeyError(name)
+
+    @property
+    def all_remedies(self) -> tuple[Remedy, ...]:
+        """The configured remedies, then the shipped ones."""
+        return self.remedies + (default_remedies() if self.shipped_remedies else ())
+
+    @model_validator(mode="after")
+    def _remedies_have_targets(self) -> Self:
+        known = [target.name for target in self.targets]
+        for remedy in self.remedies:
+            if remedy.target is not None and remedy.target not in known:
+                raise ValueError(f"a remedy names the target {remedy.target!r}; known are {known}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,4 +1,4 @@
-"""One alert of a rule file as data."""
+"""One rule of a rule file as data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ from typing import Any, Literal
 
 from .durations import wall
 
-Severity = Literal["warning", "critical"]
-"""Never ``info``: kube-prometheus-stack mutes it."""
+Severity = Literal["warning", "critical", "none"]
+"""Never ``info``: kube-prometheus-stack mutes it. ``none`` is the watchdog's."""
+
+
+@dataclass(frozen=True)
+class RecordingRule:
+    """A series that Prometheus computes: ``name`` is ``level:metric:operations``."""
+
+    name: str
+    expression: str
+
+    def document(self, speed: float) -> dict[str, Any]:
+        """The rule as Prometheus reads it; the speed is already in the expression."""
+        return {"record": self.name, "expr": self.expression}
 
 
 @dataclass(frozen=True)
@@ -33,3 +45,6 @@ class AlertRule:
         rule["labels"] = {"alert": self.name, "severity": self.severity, **self.labels}
         rule["annotations"] = {"summary": self.summary, **self.annotations}
         return rule
+
+
+Rule = RecordingRule | AlertRule

@@ -7,14 +7,17 @@ all targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anomaly_exporter.config import Config
 
 from .promql import string
 
+BYTES = '{{ reReplaceAll "^([-+.0-9e]+)(.*)$" "${1} ${2}B" (humanize1024 .arg1) }}'
 UNIT_FORMATS = {
     "cores": "{{ humanize .arg1 }} cores",
-    "bytes": "{{ humanize1024 .arg1 }}B",
-    "bytes_per_second": "{{ humanize1024 .arg1 }}B/s",
+    "bytes": BYTES,
+    "bytes_per_second": f"{BYTES}/s",
     "per_second": "{{ humanize .arg1 }}/s",
     "seconds": "{{ humanizeDuration .arg1 }}",
     "ratio": "{{ humanizePercentage .arg1 }}",
@@ -34,27 +37,39 @@ def own_labels(config: Config) -> tuple[str, ...]:
 
 def labels(config: Config) -> tuple[str, ...]:
     """Every label an entity series may carry, as emitted: static, allow-listed, ``metric``, ``model``, ``tag``."""
+    return (*workload_labels(config), "metric", "model", "tag")
+
+
+def workload_labels(config: Config) -> tuple[str, ...]:
+    """Labels that name a workload, as emitted: static and allow-listed; ``tag`` is one more."""
     own = (config.exposition.emitted(label) for label in own_labels(config))
-    return tuple(dict.fromkeys((*config.static_labels, *own, "metric", "model", "tag")))
+    return tuple(dict.fromkeys((*config.static_labels, *own)))
 
 
-def service(config: Config) -> str:
+def namespace_labels(config: Config) -> tuple[str, ...]:
+    """Labels that name a namespace and the team behind it, as emitted; mails are grouped by them."""
+    return tuple(dict.fromkeys((*config.static_labels, config.exposition.emitted("namespace"), "tag")))
+
+
+def service(config: Config, of: str = "$labels") -> str:
     """Template of the label ``service``: the container; for entities without one, the last label of their target."""
     names = dict.fromkeys(("container", *(target.labels[-1] for target in config.targets)))
-    values = [f"$labels.{config.exposition.emitted(name)}" for name in names]
+    values = [f"{of}.{config.exposition.emitted(name)}" for name in names]
     return "{{ " + (f"or {' '.join(values)}" if len(values) > 1 else values[0]) + " }}"
 
 
+def namespace(config: Config) -> str:
+    """Template of the namespace; for entities without one, the tag."""
+    return f"{{{{ or $labels.{config.exposition.emitted('namespace')} $labels.tag }}}}"
+
+
 def identity(config: Config) -> str:
-    """Template that names the entity: ``model=cnn_lstm env=k8s-prod namespace=crab container=crabserver``."""
-    names = [name for name in labels(config) if name not in {"metric", "model", "tag"}]
-    rest = "".join(f"{{{{ with $labels.{name} }}}} {name}={{{{ . }}}}{{{{ end }}}}" for name in names)
-    return "model={{ $labels.model }}" + rest
+    """Template that names the workload: ``env=k8s-prod namespace=crab container=crabserver``."""
+    return "".join(f"{{{{ with $labels.{name} }}}} {name}={{{{ . }}}}{{{{ end }}}}" for name in workload_labels(config))
 
 
-def define_selector(config: Config) -> str:
-    """Template that sets ``$entity`` to label matchers that select the series of this very entity and model."""
-    names = labels(config)
+def define_selector(names: Sequence[str]) -> str:
+    """Template that sets ``$entity`` to matchers that select the series with the alert's values of ``names``."""
     form = ",".join(f"{name}=%q" for name in names)
     return f"{{{{ $entity := printf {string(form)} {' '.join(f'$labels.{name}' for name in names)} -}}}}\n"
 
@@ -80,3 +95,8 @@ def define_quantity(config: Config) -> str:
     plain = "{{ humanize .arg1 }}"
     lines += [f"{{{{- else }}}}{plain}", "{{- end }}"] if by_unit else [plain]
     return "\n".join([*lines, "{{- end -}}"]) + "\n"
+
+
+def multivariate(config: Config) -> tuple[str, ...]:
+    """Metrics of several features, whose series are told apart by ``feature``."""
+    return tuple(dict.fromkeys(target.metric for target in config.targets if len(target.queries) > 1))

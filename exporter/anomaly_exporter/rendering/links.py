@@ -33,6 +33,13 @@ def service_page(config: Config) -> str:
     return _base(config, SERVICE_RANGE) + variables + "&var-metric=$__all&var-model=$__all"
 
 
+def namespace_page(config: Config) -> str:
+    """Template of the link to everything of a namespace, over a day."""
+    names = dict.fromkeys((*config.static_labels, "namespace"))
+    variables = "".join(_variable(name, config.exposition.emitted(name)) for name in names)
+    return _base(config, SERVICE_RANGE) + variables + "&var-metric=$__all&var-model=$__all"
+
+
 def overview(config: Config) -> str:
     """Template of the link to the dashboard without a choice of entity, for alerts about the exporter itself."""
     return _base(config, PANEL_RANGE)

@@ -15,12 +15,17 @@ def string(value: str) -> str:
     return '"' + "".join(_ESCAPES.get(c, c) for c in value) + '"'
 
 
-def selector(metric: str, matchers: Mapping[str, str]) -> str:
-    """``metric{label="value",...}``: equality on every given label; the bare name without labels."""
-    inside = ",".join(f"{label}={string(value)}" for label, value in matchers.items())
+def selector(metric: str, matchers: Mapping[str, str], *more: str) -> str:
+    """``metric{label="value",...}``: equality on given labels, then matchers as they are; the bare name without any."""
+    inside = ",".join((*(f"{label}={string(value)}" for label, value in matchers.items()), *more))
     return f"{metric}{{{inside}}}" if inside else metric
 
 
-def without_replicas(operator: str, expression: str) -> str:
-    """``operator without (pod, instance, ...) (expression)``."""
-    return f"{operator} without ({', '.join(REPLICA_LABELS)}) ({expression})"
+def without_replicas(operator: str, expression: str, *more: str) -> str:
+    """``operator without (pod, instance, ..., *more) (expression)``."""
+    return f"{without(operator, *more)} ({expression})"
+
+
+def without(operator: str, *more: str) -> str:
+    """``operator without (pod, instance, ..., *more)``, which an expression in brackets is to follow."""
+    return f"{operator} without ({', '.join((*REPLICA_LABELS, *more))})"

@@ -7,8 +7,8 @@ from typing import Any
 
 from anomaly_exporter.config import Config
 
-from . import anomalies, health
-from .alert_rule import AlertRule
+from . import anomalies, health, recording
+from .alert_rule import AlertRule, Rule
 from .durations import wall
 
 EVALUATION = 30
@@ -17,17 +17,17 @@ SHORTEST_EVALUATION = 0.1
 """A compressed clock must not make Prometheus evaluate more often than this, in wall seconds."""
 
 
-def groups(config: Config, namespace: str | None = None) -> dict[str, tuple[AlertRule, ...]]:
-    """The alerts by the name of their group; ``namespace`` as in :func:`health.alerts`."""
+def groups(config: Config, namespace: str | None = None) -> dict[str, tuple[Rule, ...]]:
+    """The rules by the name of their group, each below those it reads; ``namespace`` as in :func:`health.alerts`."""
     return {
-        "anomaly-exporter.anomalies": anomalies.alerts(config),
-        "anomaly-exporter.health": health.alerts(config, namespace),
+        "anomaly-exporter.anomalies": (*recording.rules(config), *anomalies.alerts(config)),
+        "anomaly-exporter.health": (*health.recording_rules(config, namespace), *health.alerts(config, namespace)),
     }
 
 
 def all_alerts(config: Config) -> tuple[AlertRule, ...]:
     """Every alert, in the order of the file."""
-    return tuple(alert for alerts in groups(config).values() for alert in alerts)
+    return tuple(rule for rules in groups(config).values() for rule in rules if isinstance(rule, AlertRule))
 
 
 def plain_rules(config: Config, namespace: str | None = None) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def plain_rules(config: Config, namespace: str | None = None) -> dict[str, Any]:
     interval = wall(max(EVALUATION / speed, SHORTEST_EVALUATION))
     return {
         "groups": [
-            {"name": name, "interval": interval, "rules": [alert.document(speed) for alert in alerts]}
-            for name, alerts in groups(config, namespace).items()
+            {"name": name, "interval": interval, "rules": [rule.document(speed) for rule in rules]}
+            for name, rules in groups(config, namespace).items()
         ]
     }
 

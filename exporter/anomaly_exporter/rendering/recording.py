@@ -1,0 +1,45 @@
+"""Series that are computed once per evaluation, for the alerts, for dashboards and for people who explore.
+
+``entity:anomaly_score:anomalous`` is the one that the alerts stand on: it has a sample only for what departs now, so
+that everything computed from it costs what departs, not what is watched.
+"""
+
+from __future__ import annotations
+
+from anomaly_exporter.config import Config
+
+from . import entity
+from .alert_rule import RecordingRule
+from .durations import wall
+from .promql import without_replicas
+
+GAP = 180
+"""Missing scrapes of up to this many seconds change nothing: the last value within them counts."""
+RATE = 300
+"""Window of the rate of anomalous points, in seconds."""
+
+ANOMALOUS = "entity:anomaly_score:anomalous"
+DETECTED = "namespace_tag:anomaly_detected:sum"
+SCORED = "namespace_tag:anomaly_score:count"
+RATIO = "namespace_tag:anomaly_detected:ratio"
+POINTS = "namespace_tag:anomaly_points:rate5m"
+TOP = "namespace_tag:anomaly_score:top5"
+
+
+def rules(config: Config) -> tuple[RecordingRule, ...]:
+    """In the order in which they are evaluated, each from those before it; all before the alerts of their group."""
+    gap = wall(GAP, config.timing.speed)
+    by = ", ".join(entity.namespace_labels(config))
+    score = without_replicas("max", f"last_over_time(anomaly_score[{gap}])")
+    detected = without_replicas("max", f"last_over_time(anomaly_detected[{gap}])")
+    points = without_replicas("max", f"rate(anomaly_points_total[{wall(RATE, config.timing.speed)}])")
+    return (
+        # last_over_time bridges missed scrapes but, unlike max_over_time, ends with the first 0.
+        RecordingRule(ANOMALOUS, f"{score}\nand\n{detected} == 1"),
+        # A series that two models watch is one series.
+        RecordingRule(DETECTED, f"sum by ({by}) (max without (model) ({detected}))"),
+        RecordingRule(SCORED, f"count by ({by}) (max without (model) ({score}))"),
+        RecordingRule(RATIO, f"{DETECTED} / {SCORED}"),
+        RecordingRule(POINTS, f"sum by ({by}) ({points})"),
+        RecordingRule(TOP, f"topk by ({by}) (5, max without (model) ({ANOMALOUS}))"),
+    )
