@@ -10,10 +10,10 @@ from grafana_foundation_sdk.models import dashboard as sdk
 from grafana_foundation_sdk.models import prometheus
 
 from .panels import DATASOURCE
-from .promql import Labels, one
+from .promql import Labels, also, one
 
 TAG: Final = "anomaly-exporter"
-"""All dashboards of this tag are linked with each other."""
+"""All dashboards of this tag are linked with each other; alerts about the exporter itself carry the same tag."""
 WIDTH: Final = 24
 KNOWN: Final = '__name__=~"anomaly_score|anomaly_training_needed"'
 """Every series that is scored, or waits for a model."""
@@ -29,11 +29,16 @@ class Layout:
 
     panels: list[sdk.Panel | sdk.RowPanel] = field(default_factory=list)
     _y: int = 0
+    _ids: int = 0
+    _folded: list[sdk.Panel] | None = None
 
-    def row(self, title: str, repeat: str | None = None) -> None:
-        """A heading that folds what is below it; with ``repeat`` once for each value of that variable."""
-        place = sdk.GridPos(h=1, w=WIDTH, x=0, y=self._y)
-        self.panels.append(sdk.RowPanel(title=title, grid_pos=place, id_val=len(self.panels) + 1, repeat=repeat))
+    def row(self, title: str, repeat: str | None = None, folded: bool = False) -> None:
+        """A heading that folds what is below it, from the start if ``folded``; once for each value of ``repeat``."""
+        made = sdk.RowPanel(title=title, grid_pos=sdk.GridPos(h=1, w=WIDTH, x=0, y=self._y), id_val=self._next())
+        made.repeat = repeat
+        made.collapsed = folded
+        self._folded = made.panels if folded else None
+        self.panels.append(made)
         self._y += 1
 
     def line(self, height: int, *panels: tuple[int, sdk.Panel]) -> None:
@@ -43,11 +48,18 @@ class Layout:
             raise LayoutError(f"expected widths that add up to {WIDTH}, received {titles}")
         x = 0
         for width, panel in panels:
-            panel.id_val = len(self.panels) + 1
+            panel.id_val = self._next()
             panel.grid_pos = sdk.GridPos(h=height, w=width, x=x, y=self._y)
-            self.panels.append(panel)
+            if self._folded is None:
+                self.panels.append(panel)
+            else:
+                self._folded.append(panel)
             x += width
         self._y += height
+
+    def _next(self) -> int:
+        self._ids += 1
+        return self._ids
 
 
 def datasource_variable() -> sdk.VariableModel:
@@ -123,16 +135,15 @@ def annotation(name: str, expr: str, color: str, title: str, text: str) -> sdk.A
 
 def alerts(labels: Labels, names: Sequence[str]) -> sdk.AnnotationQuery:
     """Times in which an anomaly alert of the chosen series fired."""
-    where = labels.where(*names, alertname="AnomalyDetected", alertstate="firing")
+    where = also(labels.where(*names), alertstate="firing")
+    expr = one(f'ALERTS{where[:-1]},alertname=~"Anomaly.+",tag!="{TAG}"}}')
     what = " ".join(f"{{{{{label}}}}}" for label in (labels.namespace, "workload", labels.container, "node"))
-    return annotation(
-        "Firing alerts", one(f"ALERTS{where}"), "red", "Anomaly alert", f"{what} {{{{metric}}}} ({{{{model}}}})"
-    )
+    return annotation("Firing alerts", expr, "red", "{{alertname}}", f"{what} {{{{metric}}}} ({{{{model}}}})")
 
 
 def own_alerts() -> sdk.AnnotationQuery:
     """Times in which an alert about the exporter itself fired."""
-    expr = 'max by (alertname) (ALERTS{alertname=~"Anomaly.+",alertname!="AnomalyDetected",alertstate="firing"})'
+    expr = f'max by (alertname) (ALERTS{{tag="{TAG}",severity!="none",alertstate="firing"}})'
     return annotation("Exporter alerts", expr, "orange", "{{alertname}}", "The exporter, or its training, needs care.")
 
 

@@ -142,12 +142,14 @@ def champions(where: str) -> sdk.Panel:
         "won.",
         NO_DETAIL,
     )
-    query = Query(
-        f"count by (model, architecture, champion) ({one(f'anomaly_model_info{where}')})",
-        "{{model}}: {{champion}} ({{architecture}})",
-        now=True,
+    return table(
+        about,
+        [Query(f"count by (model, architecture, champion) ({one(f'anomaly_model_info{where}')})", rows=True)],
+        columns=["model", "champion", "architecture", "Value"],
+        renamed={"model": "Model", "champion": "Member", "architecture": "Architecture", "Value": "Series"},
+        sort=("Series", True),
+        unit="none",
     )
-    return bars(about, [query], unit="none", decimals=0)
 
 
 def over_time(where: str, measure: str) -> sdk.Panel:
@@ -161,7 +163,7 @@ def over_time(where: str, measure: str) -> sdk.Panel:
         f"quantile by (metric, model, split) (0.5, {_figure(where, measure)})", "{{metric}} {{model}} {{split}}"
     )
     steps = ((None, "transparent"), (1, BAD)) if measure == "mase" else fields.PLAIN
-    return timeseries(about, [query], unit="none", steps=steps, marked=measure == "mase", stairs=True)
+    return timeseries(about, [query], unit="none", steps=steps, marked=measure == "mase")
 
 
 def base(where: str) -> sdk.Panel:

@@ -8,8 +8,8 @@ from grafana_foundation_sdk.models import dashboard as sdk
 
 from .board import Layout, own_alerts
 from .board import dashboard as assemble
-from .fields import BAD, GOOD, NOTICE, WARN, between, fixed, like, named, states
-from .panels import About, Query, bars, stat, timeseries
+from .fields import BAD, GOOD, NOTICE, WARN, between, fixed, like, named, states, steps
+from .panels import About, Query, stat, table, timeseries
 from .promql import Labels, fleet, one
 
 NO_EXPORTER: Final = "no exporter: nothing with anomaly_exporter_* metrics is scraped"
@@ -65,8 +65,7 @@ def processes() -> sdk.Panel:
         "no exporter",
     )
     expr = "sum(anomaly_exporter_up) / max(anomaly_exporter_total_shards)"
-    steps = ((None, BAD), (1, GOOD))
-    return stat(about, Query(expr), unit="percentunit", decimals=0, steps=steps, trend=True)
+    return stat(about, Query(expr), unit="percentunit", decimals=0, steps=((None, BAD), (1, GOOD)), trend=True)
 
 
 def coverage() -> sdk.Panel:
@@ -77,8 +76,8 @@ def coverage() -> sdk.Panel:
     )
     got = f"sum({fleet('anomaly_exporter_series_scored', '')})"
     missed = f"(sum({fleet('anomaly_exporter_series_unscored', '')}) or vector(0))"
-    steps = ((None, BAD), (0.8, NOTICE), (0.95, GOOD))
-    return stat(about, Query(f"{got} / ({got} + {missed})"), unit="percentunit", decimals=1, steps=steps, trend=True)
+    marks = ((None, BAD), (0.8, NOTICE), (0.95, GOOD))
+    return stat(about, Query(f"{got} / ({got} + {missed})"), unit="percentunit", decimals=1, steps=marks, trend=True)
 
 
 def reload() -> sdk.Panel:
@@ -140,7 +139,7 @@ def scored() -> sdk.Panel:
         NO_EXPORTER,
     )
     query = Query(fleet("anomaly_exporter_series_scored", ""), "{{target}}")
-    return timeseries(about, [query], unit="none", low=0, stacked=True, fill=30, stairs=True)
+    return timeseries(about, [query], unit="none", low=0, stacked=True)
 
 
 def unscored() -> sdk.Panel:
@@ -152,7 +151,7 @@ def unscored() -> sdk.Panel:
         NO_EXPORTER,
     )
     query = Query(f"sum by (reason) ({fleet('anomaly_exporter_series_unscored', 'reason')}) > 0", "{{reason}}")
-    return timeseries(about, [query], unit="none", low=0, stacked=True, fill=30, stairs=True)
+    return timeseries(about, [query], unit="none", low=0, stacked=True)
 
 
 def cycles() -> sdk.Panel:
@@ -182,7 +181,7 @@ def queries() -> sdk.Panel:
         NO_EXPORTER,
     )
     query = Query("sum by (outcome) (rate(anomaly_exporter_queries_total[$__rate_interval]))", "{{outcome}}")
-    return timeseries(about, [query], unit="reqps", low=0, stacked=True, fill=30)
+    return timeseries(about, [query], unit="reqps", low=0, stacked=True)
 
 
 def samples() -> sdk.Panel:
@@ -202,7 +201,9 @@ def samples() -> sdk.Panel:
 def models() -> sdk.Panel:
     about = About("Models by state", "Models that the exporter holds, over all targets.", NO_EXPORTER)
     query = Query(f"sum by (state) ({fleet('anomaly_exporter_models', 'state')})", "{{state}}")
-    return timeseries(about, [query], unit="none", low=0, stacked=True, fill=30, stairs=True)
+    colors = {"loaded": GOOD, "untrained": NOTICE, "stale": WARN, "failed": BAD}
+    overrides = [named(state, color=fixed(color)) for state, color in colors.items()]
+    return timeseries(about, [query], unit="none", low=0, stacked=True, overrides=overrides)
 
 
 def failures() -> sdk.Panel:
@@ -212,15 +213,21 @@ def failures() -> sdk.Panel:
         "before them stay in force.",
         "none: every load and write succeeded",
     )
-    lines = [
-        Query(
-            f"sum by (reason) (increase(anomaly_exporter_{name}_total[$__range])) > 0",
-            f"{words}: {{{{reason}}}}",
-            now=True,
-        )
-        for name, words in (("model_load_failures", "load"), ("store_failures", "store"))
+    increase = "sum by (reason) (increase(anomaly_exporter_{}_total[$__range])) > 0"
+    counts = [
+        f'label_replace({increase.format(name)}, "of", "{words}", "", "")'
+        for name, words in (("model_load_failures", "loading models"), ("store_failures", "writing to the store"))
     ]
-    return bars(about, lines, unit="none", decimals=0, steps=((None, BAD),))
+    return table(
+        about,
+        [Query(" or ".join(counts), rows=True)],
+        columns=["of", "reason", "Value"],
+        renamed={"of": "Failed", "reason": "Reason", "Value": "Times"},
+        sort=("Times", True),
+        unit="none",
+        decimals=0,
+        overrides=[named("Times", thresholds=steps(((None, BAD),)), custom__cellOptions={"type": "color-text"})],
+    )
 
 
 def training_age() -> sdk.Panel:
@@ -273,7 +280,7 @@ def page_size() -> sdk.Panel:
 def requests() -> sdk.Panel:
     about = About("HTTP requests", "Requests per second by status code.", NO_EXPORTER)
     query = Query("sum by (code) (rate(anomaly_exporter_http_requests_total[$__rate_interval]))", "{{code}}")
-    return timeseries(about, [query], unit="reqps", low=0, stacked=True, fill=30)
+    return timeseries(about, [query], unit="reqps", low=0, stacked=True)
 
 
 def connections() -> sdk.Panel:
@@ -289,7 +296,13 @@ def rejected() -> sdk.Panel:
         "or an attack.",
         "none in this time range",
     )
-    query = Query(
-        "sum by (reason) (increase(anomaly_exporter_http_rejected_total[$__range])) > 0", "{{reason}}", now=True
+    return table(
+        about,
+        [Query("sum by (reason) (increase(anomaly_exporter_http_rejected_total[$__range])) > 0", rows=True)],
+        columns=["reason", "Value"],
+        renamed={"reason": "Reason", "Value": "Times"},
+        sort=("Times", True),
+        unit="none",
+        decimals=0,
+        overrides=[named("Times", thresholds=steps(((None, WARN),)), custom__cellOptions={"type": "color-text"})],
     )
-    return bars(about, [query], unit="none", decimals=0, steps=((None, WARN),))

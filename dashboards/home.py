@@ -118,7 +118,7 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
     )
     top = f"topk(20, {one(f'anomaly_score{where}')})"
     here = f"and on ({labels.identity}) {top}"
-    since = f'max by ({labels.identity}, tag) (ALERTS_FOR_STATE{{alertname="AnomalyDetected"}}) * 1000'
+    since = f'min by ({labels.identity}, tag) (ALERTS_FOR_STATE{{alertname="AnomalyDetected"}}) * 1000'
     queries = [
         Query(labels.named(top), rows=True),
         Query(labels.named(f"{one(f'anomaly_detected{where}')} {here}"), rows=True),
@@ -160,7 +160,7 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
                 custom__cellOptions={"type": "color-text"},
                 custom__width=110,
             ),
-            named("Alerting since", unit="dateTimeFromNow", noValue="–", custom__width=150),
+            named("Alerting since", unit="dateTimeFromNow", custom__width=150),
             named("Points", unit="none", decimals=0, custom__width=90),
         ],
     )
@@ -214,4 +214,4 @@ def shares(labels: Labels, where: str) -> sdk.Panel:
         NO_SCORES,
     )
     query = Query(f"sum by (metric) ({one(f'anomaly_detected{where}')})", "{{metric}}")
-    return timeseries(about, [query], unit="none", low=0, soft_high=1, stacked=True, fill=30, stairs=True)
+    return timeseries(about, [query], unit="none", low=0, soft_high=1, stacked=True)

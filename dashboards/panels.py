@@ -151,17 +151,20 @@ def timeseries(
     fill: int = 0,
     steps: Limits = fields.PLAIN,
     marked: bool = False,
-    stairs: bool = False,
     right: bool = False,
     calcs: Sequence[str] = (),
     overrides: Overrides = (),
 ) -> sdk.Panel:
-    """Lines or bars over time. ``marked`` draws the limits of ``steps``, ``stairs`` holds values until the next one."""
+    """Lines or bars over time. ``marked`` draws the limits of ``steps``.
+
+    Lines are straight: Grafana draws steps on to the right edge, where a series that has ended would look frozen.
+    """
     custom = common.GraphFieldConfig(
         draw_style=common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE,
-        line_interpolation=common.LineInterpolation.STEP_AFTER if stairs else common.LineInterpolation.LINEAR,
-        line_width=1,
-        fill_opacity=70 if bars else fill,
+        line_interpolation=common.LineInterpolation.LINEAR,
+        # A stacked line of zeros would hide the one below it.
+        line_width=0 if stacked and not bars else 1,
+        fill_opacity=70 if bars or stacked else fill,
         show_points=common.VisibilityMode.NEVER,
         stacking=common.StackingConfig(
             mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"
@@ -232,7 +235,7 @@ def table(
         queries,
         options=options,
         defaults=defaults,
-        overrides=overrides,
+        overrides=[fields.like(".*", noValue="–"), *overrides],
         transformations=transformations,
     )
 
@@ -245,17 +248,16 @@ def timeline(
     steps: Limits = fields.PLAIN,
     mappings: Sequence[sdk.ValueMap | sdk.RangeMap] = (),
     decimals: int | None = None,
-    values: bool = False,
-    legend: bool = False,
+    written: bool = False,
     overrides: Overrides = (),
 ) -> sdk.Panel:
-    """A row per series, coloured by its state or by where its value lies among ``steps``."""
+    """A row per series, coloured by its state (``written`` into it) or by where its value lies among ``steps``."""
     options = timeline_sdk.Options(
-        show_value=common.VisibilityMode.AUTO if values else common.VisibilityMode.NEVER,
+        show_value=common.VisibilityMode.AUTO if written else common.VisibilityMode.NEVER,
         row_height=0.85,
         merge_values=True,
         align_value=common.TimelineValueAlignment.LEFT,
-        legend=_legend(legend),
+        legend=_legend(False),
         tooltip=_ONE_IN_TOOLTIP,
         per_page=None,
     )

@@ -29,7 +29,9 @@ from .promql import REPLICA, Labels, also, one, worst
 VARIABLES: Final = ("env", "namespace", "workload", "container", "node", "metric", "model")
 NO_SCORE: Final = "no score here: the series has no data, no model yet, or is warming up (see Training)"
 NO_DETAIL: Final = "no model in force, or /metrics/detail is not scraped"
-NO_VALUES: Final = "no values: nothing scored here, exposition.values is off, or several features (see Features below)"
+NO_VALUES: Final = (
+    "no values: nothing scored here, exposition.values is off, or several features (see Features at the end)"
+)
 WHICH: Final = " If several series match the choice above, this is the most anomalous one of the time range."
 
 
@@ -59,7 +61,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.row("Model in force")
     layout.line(6, (24, card(labels, where)))
     layout.line(6, (24, quality(labels, where)))
-    layout.row("Features: where several series are judged together")
+    layout.row("Features: where several series are judged together", folded=True)
     layout.line(8, (12, contributions(labels, where)), (12, deviations(labels, where)))
     return assemble(
         fields.SERIES_UID,
@@ -184,13 +186,14 @@ def observed(labels: Labels, where: str) -> sdk.Panel:
         queries,
         unit="si:",
         overrides=[
-            named("lower edge", color=fixed("semi-dark-green"), custom__lineWidth=0),
+            named("lower edge", color=fixed("semi-dark-green"), custom__lineWidth=0, custom__hideFrom=NO_LEGEND),
             named(
                 "upper edge",
                 color=fixed("semi-dark-green"),
                 custom__lineWidth=0,
                 custom__fillBelowTo="lower edge",
                 custom__fillOpacity=25,
+                custom__hideFrom=NO_LEGEND,
             ),
             named(
                 "expected",
@@ -247,6 +250,7 @@ def score(labels: Labels, where: str) -> sdk.Panel:
     )
 
 
+NO_LEGEND: Final = {"legend": True, "tooltip": False, "viz": False}
 SIBLINGS: Final = ("env", "namespace", "model")
 
 
@@ -299,7 +303,6 @@ def threshold_parts(labels: Labels, where: str) -> sdk.Panel:
         queries,
         unit="none",
         low=0,
-        stairs=True,
         overrides=[
             named("adaptive (T)", color=fixed(BAD), custom__lineWidth=3),
             named("recent (R)", color=fixed(NEUTRAL), custom__lineWidth=2),
@@ -327,7 +330,6 @@ def weights(labels: Labels, where: str) -> sdk.Panel:
         unit="percentunit",
         low=0,
         high=1,
-        stairs=True,
         overrides=[named("share (E w)", color=fixed(WARN), custom__lineWidth=3, custom__fillOpacity=20)],
     )
 
@@ -346,21 +348,20 @@ def errors(labels: Labels, where: str) -> sdk.Panel:
 def card(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Model card",
-        "What scores this series: which generation, architecture and scope, when it was trained and judged, on how "
-        "much data, and how long the training took. At most the 20 most anomalous series of the choice.",
+        "What scores this series: generation, architecture, scope, when it was trained, on how many samples (and how "
+        "many were set aside as outliers), passes over the data and loss, how long training and scoring one window "
+        "took. At most the 20 most anomalous series of the choice.",
         "no model yet: the first training makes one (see Next training above)",
     )
     values = {
-        "Generation": f"anomaly_model_generation{where}",
+        "Gener.": f"anomaly_model_generation{where}",
         "Trained": f"anomaly_model_trained_timestamp_seconds{where} * 1000",
-        "Judged": f"anomaly_model_evaluated_timestamp_seconds{where} * 1000",
         "Samples": f"anomaly_training_samples{also(where, split='train')}",
         "Masked": f"anomaly_training_masked_ratio{where}",
         "Epochs": f"anomaly_training_epochs{where}",
-        "Best epoch": f"anomaly_training_best_epoch{where}",
         "Loss": f"anomaly_training_loss{also(where, split='validation')}",
-        "Training took": f"anomaly_training_duration_seconds{where}",
-        "One window takes": f"anomaly_model_inference_seconds{where}",
+        "Took": f"anomaly_training_duration_seconds{where}",
+        "Inference": f"anomaly_model_inference_seconds{where}",
     }
     here = f"and on ({labels.identity}) {worst(labels, where, 20)}"
     info = one(f"anomaly_model_info{where}")
@@ -387,12 +388,12 @@ def card(labels: Labels, where: str) -> sdk.Panel:
         overrides=[
             hidden(labels),
             named("Series", links=fields.to_series(labels), custom__minWidth=160),
-            named("Trained", unit="dateTimeFromNow"),
-            named("Judged", unit="dateTimeFromNow"),
+            named("Trained", unit="dateTimeFromNow", custom__minWidth=130),
+            like("^(Model|Architecture)$", custom__minWidth=110),
             named("Masked", unit="percentunit", decimals=1),
             named("Loss", decimals=3),
-            named("Training took", unit="s"),
-            named("One window takes", unit="s"),
+            named("Took", unit="s"),
+            named("Inference", unit="s"),
         ],
     )
 

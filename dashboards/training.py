@@ -22,7 +22,7 @@ from .fields import (
     named,
     states,
 )
-from .panels import About, Query, bars, stat, table, timeline, timeseries
+from .panels import About, Query, stat, table, timeline, timeseries
 from .promql import Labels, also, fleet, one
 from .series import hidden
 
@@ -46,8 +46,8 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     )
     layout.line(7, (12, states_over_time(where)), (12, processes()))
     layout.line(11, (24, runs(labels, where)))
-    layout.line(8, (8, progress()), (8, reasons()), (8, decisions()))
-    layout.line(8, (16, waiting(labels, where)), (8, runs_by_outcome()))
+    layout.line(6, (8, progress()), (8, reasons()), (8, decisions()))
+    layout.line(6, (16, waiting(labels, where)), (8, runs_by_outcome()))
     layout.row("What training costs and how it converges")
     layout.line(8, (8, memory()), (8, losses(where)), (8, durations(where)))
     layout.line(8, (8, epochs(where)), (8, masked(where)), (8, samples_read()))
@@ -128,7 +128,7 @@ def states_over_time(where: str) -> sdk.Panel:
     ]
     names = {str(number): (state, TRAINING_STATES[state]) for state, number in STATE_NUMBERS.items()}
     query = Query(" or ".join(parts), "{{metric}} ({{model}})")
-    return timeline(about, [query], mappings=[states(names)], legend=True)
+    return timeline(about, [query], mappings=[states(names)], written=True)
 
 
 def processes() -> sdk.Panel:
@@ -140,14 +140,15 @@ def processes() -> sdk.Panel:
     )
     names = {"0": ("idle", "transparent"), "1": ("training", NEUTRAL)}
     query = Query(one("anomaly_exporter_training_running"), "{{target}}")
-    return timeline(about, [query], mappings=[states(names)], legend=True)
+    return timeline(about, [query], mappings=[states(names)], written=True)
 
 
 def runs(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Newest training of every series",
-        "When it began, how it ended, how long it took, how many passes over the data it made and which one was kept. "
-        "Click a series to see what the model makes of it.",
+        "When it began, how it ended, how long it took, how many passes over the data it made, the loss on data held "
+        "back from it, and whether the series still waits for a first model. Click a series to see what the model "
+        "makes of it.",
         NO_DETAIL,
     )
     identity = labels.identity
@@ -156,10 +157,8 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
         "Started": f"max by ({identity}) (anomaly_training_start_timestamp_seconds{where}) * 1000",
         "Duration": f"max by ({identity}) (anomaly_training_duration_seconds{where})",
         "Epochs": f"max by ({identity}) (anomaly_training_epochs{where})",
-        "Best epoch": f"max by ({identity}) (anomaly_training_best_epoch{where})",
-        "Loss (train)": f"max by ({identity}) (anomaly_training_loss{also(where, split='train')})",
-        "Loss (validation)": f"max by ({identity}) (anomaly_training_loss{also(where, split='validation')})",
-        "Needs training": f"max by ({identity}) (anomaly_training_needed{where})",
+        "Loss": f"max by ({identity}) (anomaly_training_loss{also(where, split='validation')})",
+        "Waits": f"max by ({identity}) (anomaly_training_needed{where})",
     }
     letters = {f"Value #{chr(ord('A') + index)}": name for index, name in enumerate(values)}
     names = {
@@ -189,6 +188,7 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
                 "^(Namespace|Container|Workload|Node)$", links=links, mappings=fields.mapping({"$__all": ("–", "text")})
             ),
             like("^(Workload|Node)$", custom__hidden=True),
+            like("^(Namespace|Container|Model|Env)$", custom__minWidth=110),
             named("Started", unit="dateTimeAsIso", custom__width=170),
             named(
                 "Status",
@@ -197,8 +197,8 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
                 custom__width=110,
             ),
             named("Duration", unit="s"),
-            like("^Loss", decimals=4),
-            named("Needs training", mappings=fields.mapping({"0": ("no", "text"), "1": ("yes", NOTICE)})),
+            named("Loss", decimals=4),
+            named("Waits", mappings=fields.mapping({"0": ("no", "text"), "1": ("yes", NOTICE)})),
         ],
     )
 
@@ -210,7 +210,15 @@ def progress() -> sdk.Panel:
         "nothing is being trained now; see Next training",
     )
     expr = f"{one('anomaly_exporter_training_progress_ratio')} and {one('anomaly_exporter_training_running')} == 1"
-    return bars(about, [Query(expr, "{{target}}", now=True)], unit="percentunit", high=1)
+    gauge = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    return table(
+        about,
+        [Query(expr, rows=True)],
+        columns=["target", "Value"],
+        renamed={"target": "Target", "Value": "Done"},
+        sort=("Target", False),
+        overrides=[named("Done", unit="percentunit", min=0, max=1, custom__cellOptions=gauge)],
+    )
 
 
 def reasons() -> sdk.Panel:
@@ -220,8 +228,17 @@ def reasons() -> sdk.Panel:
         "changed, the next training makes a new one. warmup, gap, no_data: a matter of the data, not of training.",
         "every series is scored",
     )
-    query = Query(f"{fleet('anomaly_exporter_series_unscored', 'reason')} > 0", "{{target}} {{reason}}", now=True)
-    return bars(about, [query], unit="none", steps=((None, WARN),))
+    return table(
+        about,
+        [Query(f"{fleet('anomaly_exporter_series_unscored', 'reason')} > 0", rows=True)],
+        columns=["target", "reason", "Value"],
+        renamed={"target": "Target", "reason": "Reason", "Value": "Series"},
+        sort=("Series", True),
+        unit="none",
+        overrides=[
+            named("Series", thresholds=fields.steps(((None, WARN),)), custom__cellOptions={"type": "color-text"})
+        ],
+    )
 
 
 def decisions() -> sdk.Panel:
@@ -284,7 +301,7 @@ def memory() -> sdk.Panel:
         "no training yet",
     )
     query = Query(f"max by (stage) ({one('anomaly_exporter_training_stage_memory_bytes')})", "{{stage}}")
-    return timeseries(about, [query], unit="bytes", low=0, stairs=True)
+    return timeseries(about, [query], unit="bytes", low=0)
 
 
 def losses(where: str) -> sdk.Panel:
@@ -295,7 +312,7 @@ def losses(where: str) -> sdk.Panel:
         NO_DETAIL,
     )
     query = Query(f"quantile by (split) (0.5, {one(f'anomaly_training_loss{where}')})", "{{split}}")
-    return timeseries(about, [query], unit="none", low=0, stairs=True)
+    return timeseries(about, [query], unit="none", low=0)
 
 
 def durations(where: str) -> sdk.Panel:
@@ -309,7 +326,7 @@ def durations(where: str) -> sdk.Panel:
         Query(f"quantile by (model) (0.5, {seconds})", "{{model}} median"),
         Query(f"max by (model) ({seconds})", "{{model}} slowest"),
     ]
-    return timeseries(about, queries, unit="s", low=0, stairs=True)
+    return timeseries(about, queries, unit="s", low=0)
 
 
 def epochs(where: str) -> sdk.Panel:
@@ -323,7 +340,7 @@ def epochs(where: str) -> sdk.Panel:
         Query(f"quantile by (model) (0.5, {one(f'anomaly_training_epochs{where}')})", "{{model}} epochs"),
         Query(f"quantile by (model) (0.5, {one(f'anomaly_training_best_epoch{where}')})", "{{model}} best epoch"),
     ]
-    return timeseries(about, queries, unit="none", low=0, stairs=True)
+    return timeseries(about, queries, unit="none", low=0)
 
 
 def masked(where: str) -> sdk.Panel:
@@ -338,7 +355,7 @@ def masked(where: str) -> sdk.Panel:
         Query(f"quantile by (metric) (0.5, {ratio})", "{{metric}} median"),
         Query(f"max by (metric) ({ratio})", "{{metric}} most"),
     ]
-    return timeseries(about, queries, unit="percentunit", low=0, stairs=True)
+    return timeseries(about, queries, unit="percentunit", low=0)
 
 
 def samples_read() -> sdk.Panel:
@@ -349,4 +366,4 @@ def samples_read() -> sdk.Panel:
         "no training yet",
     )
     query = Query(one("anomaly_exporter_training_samples_read"), "{{target}}")
-    return timeseries(about, [query], unit="short", low=0, stairs=True)
+    return timeseries(about, [query], unit="short", low=0)
