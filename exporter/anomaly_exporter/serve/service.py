@@ -72,7 +72,6 @@ class Service:
         self.metrics.begin("queries_total", "outcome", ("ok", "invalid", "limit", "rejected", "unavailable"))
         self.metrics.set("total_shards", 1)
         self.metrics.set("shard_ordinal", 0)
-        self.metrics.set("shard_ordinal", 0)
         self._reloaded(successful=True)
         self._configured()
         self.server.start()
