@@ -32,6 +32,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
         rules / "anomaly-exporter.rules.yaml": render_text("rules", config, "plain"),
         rules / "prometheusrule.yaml": render_text("rules", config, "crd"),
         rules / "alertmanager.yaml": render_text("alertmanager", config),
+        rules / "alertmanagerconfig.yaml": render_text("alertmanagerconfig", config),
     }
 
 

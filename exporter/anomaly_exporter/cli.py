@@ -180,7 +180,7 @@ def evaluate(
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["rules", "alertmanager"]))
+@click.argument("kind", type=click.Choice(["rules", "alertmanager", "alertmanagerconfig"]))
 @config_option
 @click.option(
     "--format",
@@ -190,7 +190,7 @@ def evaluate(
     show_default=True,
     help="rules: a PrometheusRule object, or a plain rule file.",
 )
-@click.option("--namespace", default=None, help="metadata.namespace of the object.")
+@click.option("--namespace", default=None, help="Namespace of the exporter, and of the objects.")
 @click.option(
     "--label",
     "labels",
@@ -205,13 +205,20 @@ def render(kind: str, config_path: Path, output_format: str, namespace: str | No
     Example:
       anomaly-exporter render rules -c config.yaml --label release=kube-prometheus-stack | kubectl apply -f -
       anomaly-exporter render alertmanager -c config.yaml > alertmanager.yaml
+      anomaly-exporter render alertmanagerconfig -c config.yaml --namespace monitoring | kubectl apply -f -
     """
     from .rendering import render_text
 
     if wrong := [x for x in labels if "=" not in x]:
         raise click.BadParameter(f"expected NAME=VALUE, received {wrong[0]!r}", param_hint="--label")
     pairs = dict(x.split("=", 1) for x in labels)
-    click.echo(render_text(kind, _config(config_path), output_format, namespace=namespace, labels=pairs), nl=False)
+    config = _config(config_path)
+    try:
+        text = render_text(kind, config, output_format, namespace=namespace, labels=pairs)
+    except ConfigError as error:
+        click.echo(f"{config_path}: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    click.echo(text, nl=False)
 
 
 @cli.command("check-config")

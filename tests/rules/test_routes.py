@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_exporter.config import Config
+from anomaly_exporter.config import Config, ConfigError
 from anomaly_exporter.rendering import configuration, render_text
-from anomaly_exporter.rendering.alertmanager import DEFAULT_RECEIVER, matcher_value, receiver_name
+from anomaly_exporter.rendering.routes import DEFAULT_RECEIVER, matcher_value, receiver_name
 from support.checkers import amtool
 from support.rule_configs import HOSTILE, ROOT, config
 
@@ -44,7 +44,7 @@ def test_amtool_accepts_the_committed_configuration() -> None:
 
 
 def test_amtool_accepts_a_configuration_with_hostile_tags(tmp_path: Path) -> None:
-    assert f"{len(TEAMS) + 1} receivers" in amtool("check-config", written(of_teams(), tmp_path))
+    assert f"{len(TEAMS) + 2} receivers" in amtool("check-config", written(of_teams(), tmp_path))
 
 
 @pytest.mark.parametrize("tag", TEAMS)
@@ -79,7 +79,7 @@ def test_a_matcher_is_read_back_as_the_very_value(value: str) -> None:
 
 def test_each_address_has_a_mail_of_its_own_and_resolved_mails_are_a_choice() -> None:
     route = {"tag": "a", "emails": ["x@example.org", "y@example.org"], "send_resolved": False}
-    receiver = configuration(routed(routes=[route]))["receivers"][1]
+    receiver = configuration(routed(routes=[route]))["receivers"][2]
     assert [(mail["to"], mail["send_resolved"]) for mail in receiver["email_configs"]] == [
         ("x@example.org", False),
         ("y@example.org", False),
@@ -92,8 +92,8 @@ def test_two_routes_of_one_tag_become_one_receiver_that_mails_both_teams() -> No
         {"tag": "a", "emails": ["y@example.org", "z@example.org"]},
     ]
     document = configuration(routed(routes=routes))
-    assert len(document["route"]["routes"]) == 1
-    mails = document["receivers"][1]["email_configs"]
+    assert len(document["route"]["routes"]) == 2, "the watchdog and the tag"
+    mails = document["receivers"][2]["email_configs"]
     assert [(mail["to"], mail["send_resolved"]) for mail in mails] == [
         ("x@example.org", False),
         ("y@example.org", True),
@@ -102,14 +102,14 @@ def test_two_routes_of_one_tag_become_one_receiver_that_mails_both_teams() -> No
 
 
 def test_without_default_addresses_the_default_receiver_mails_nobody(tmp_path: Path) -> None:
-    assert configuration(routed())["receivers"] == [{"name": DEFAULT_RECEIVER}]
+    assert configuration(routed())["receivers"] == [{"name": DEFAULT_RECEIVER}, {"name": "watchdog"}]
     amtool("check-config", written(routed(), tmp_path))
 
 
 def test_routes_group_by_tag_and_by_the_namespace_as_it_is_emitted() -> None:
-    assert configuration(config())["route"]["group_by"] == ["env", "tag", "namespace"]
+    assert configuration(config())["route"]["group_by"] == ["env", "namespace", "tag"]
     openshift = configuration(config(exposition={"profile": "openshift"}))
-    assert openshift["route"]["group_by"] == ["env", "tag", "target_namespace"]
+    assert openshift["route"]["group_by"] == ["env", "target_namespace", "tag"]
 
 
 def test_compressed_time_divides_every_duration_by_one_number(tmp_path: Path) -> None:
@@ -133,3 +133,69 @@ def test_the_text_is_plain_yaml_that_anyone_can_load() -> None:
     text = render_text("alertmanager", of_teams())
     assert yaml.safe_load(text) == configuration(of_teams())
     assert text.startswith("# Generated from the configuration")
+
+
+def test_the_watchdog_reaches_only_the_outside_receiver_and_keeps_coming(tmp_path: Path) -> None:
+    of = routed(watchdog_url="https://snitch.example.org/x", watchdog_every="10m", default_emails=["all@example.org"])
+    assert receiver_of(written(of, tmp_path), alertname="AnomalyWatchdog", tag="anomaly-exporter") == "watchdog\n"
+    document = configuration(of)
+    route = document["route"]["routes"][0]
+    assert (route["group_interval"], route["repeat_interval"]) == ("5m", "10m")
+    assert document["receivers"][1]["webhook_configs"] == [
+        {"url": "https://snitch.example.org/x", "send_resolved": False}
+    ]
+
+
+def test_mute_windows_are_intervals_of_the_route_that_names_them(tmp_path: Path) -> None:
+    windows = {"patchday": [{"weekdays": ["tuesday"], "times": ["18:00-24:00"]}, {"days_of_month": [1, 15]}]}
+    of = routed(mute_windows=windows, routes=[{"tag": "a", "emails": ["a@example.org"], "mute": ["patchday"]}])
+    document = configuration(of)
+    assert document["route"]["routes"][1]["mute_time_intervals"] == ["patchday"]
+    assert document["time_intervals"] == [
+        {
+            "name": "patchday",
+            "time_intervals": [
+                {"weekdays": ["tuesday"], "times": [{"start_time": "18:00", "end_time": "24:00"}]},
+                {"days_of_month": ["1", "15"]},
+            ],
+        }
+    ]
+    amtool("check-config", written(of, tmp_path))
+
+
+def test_a_window_mutes_a_tag_only_when_all_of_its_teams_name_it() -> None:
+    routes = [{"tag": "a", "emails": ["a@example.org"], "mute": ["w"]}, {"tag": "a", "emails": ["b@example.org"]}]
+    document = configuration(routed(mute_windows={"w": [{}]}, routes=routes))
+    assert "mute_time_intervals" not in document["route"]["routes"][1]
+
+
+@pytest.mark.parametrize(
+    ("route", "complaint"),
+    [
+        ({"tag": "a"}, "tells nobody: expected emails, webhooks or slack"),
+        ({"tag": "a", "emails": ["a@example.org"], "mute": ["w"]}, r"mute_windows \['w'\]; known are \[\]"),
+        ({"tag": "a", "webhooks": ["ftp://x"]}, "routing.routes.0.webhooks.0"),
+    ],
+)
+def test_a_route_that_cannot_work_is_refused(route: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        routed(routes=[route])
+
+
+def test_webhooks_and_slack_stand_beside_the_mails(tmp_path: Path) -> None:
+    route = {"tag": "a", "webhooks": ["https://h.example.org"], "slack": {"channel": "#{{ x }}"}}
+    of = routed(routes=[route])
+    receiver = configuration(of)["receivers"][2]
+    assert receiver["webhook_configs"] == [{"url": "https://h.example.org", "send_resolved": True}]
+    assert receiver["slack_configs"][0]["channel"] == '#{{ "{{" }} x }}', "the channel is no template"
+    amtool("check-config", written(of, tmp_path))
+
+
+def test_only_warnings_are_muted_and_the_blind_alert_mutes_only_what_follows_from_it() -> None:
+    rules = configuration(config())["inhibit_rules"]
+    for rule in rules:
+        assert 'severity="warning"' in rule["target_matchers"]
+    blind = rules[-1]
+    assert blind["source_matchers"] == ['alertname="AnomalyExporterBlind"']
+    assert "shard" in blind["equal"]
+    assert blind["target_matchers"][0] == 'alertname=~"AnomalyCoverageLow|AnomalyDataLag|AnomalyQueryErrors"'

@@ -5,12 +5,13 @@ from __future__ import annotations
 from anomaly_exporter.config import Config
 
 from .alertmanager import configuration
+from .alertmanagerconfig import objects
 from .rules import all_alerts, groups, plain_rules, prometheus_rule
-from .yaml_text import dump
+from .yaml_text import dump, dump_all
 
-__all__ = ["all_alerts", "configuration", "groups", "plain_rules", "prometheus_rule", "render_text"]
+__all__ = ["all_alerts", "configuration", "groups", "objects", "plain_rules", "prometheus_rule", "render_text"]
 
-KINDS = ("rules", "alertmanager")
+KINDS = ("rules", "alertmanager", "alertmanagerconfig")
 FORMATS = ("crd", "plain")
 
 
@@ -22,9 +23,13 @@ def render_text(
     namespace: str | None = None,
     labels: dict[str, str] | None = None,
 ) -> str:
-    """YAML of ``kind`` ``rules`` or ``alertmanager``; ``output_format`` ``crd`` or ``plain`` concerns rules only.
+    """YAML of a kind of :data:`KINDS`; ``output_format`` ``crd`` or ``plain`` concerns rules only.
 
-    ``namespace`` and ``labels`` as in :func:`prometheus_rule`. Raises ValueError for another kind or format.
+    ``namespace`` is that of the exporter, ``labels`` go to the metadata of objects.
+
+    Raises:
+        ValueError: another kind or format.
+        ConfigError: the configuration cannot be rendered in this way; see :func:`objects`.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, received {kind!r}")
@@ -33,6 +38,8 @@ def render_text(
     head = f"Generated from the configuration by `anomaly-exporter render {kind}`; change that, not this."
     if kind == "alertmanager":
         return dump(configuration(config), head)
+    if kind == "alertmanagerconfig":
+        return dump_all(objects(config, namespace=namespace, labels=labels), head)
     if output_format == "plain":
         return dump(plain_rules(config, namespace), head)
     return dump(prometheus_rule(config, namespace=namespace, labels=labels), head)

@@ -1,86 +1,107 @@
-"""Alertmanager's configuration from ``routing``: one e-mail receiver per tag.
-
-The route tree is flat and static: a tag is compared as a whole, never as a regular expression or template, so no value
-of the label can reach another team's receiver. What has no route goes to the default receiver.
-"""
+"""The plain form of Alertmanager's configuration, alertmanager.yaml."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from anomaly_exporter.config import Config
-from anomaly_exporter.config.routes import Route
+from anomaly_exporter.config import Config, MuteWindow
 
-from . import mail
+from . import mail, routes
 from .durations import wall
-from .entity import literal
+from .entity import literal, namespace_labels
+from .routes import Branch, Receiver
 
-DEFAULT_RECEIVER = "default"
 RESOLVE_TIMEOUT = 300
 """Alertmanager's own default: how long an alert without an end lives when Prometheus falls silent, in seconds."""
 
 
 def configuration(config: Config) -> dict[str, Any]:
-    """The whole document of alertmanager.yaml; to add it to an existing one, take its routes and receivers."""
+    """The whole document; to add it to an existing one, take its routes, inhibitions, time intervals and receivers."""
     routing, speed = config.routing, config.timing.speed
-    by_tag: dict[str, list[Route]] = {}
-    for route in routing.routes:
-        by_tag.setdefault(route.tag, []).append(route)
+    default, branches = routes.default_receiver(config), routes.branches(config)
     smtp = routing.smtp
-    return {
+    login = {"smtp_auth_username": literal(smtp.username), "smtp_auth_password_file": smtp.password_file}
+    out: dict[str, Any] = {
         "global": {
             "resolve_timeout": wall(RESOLVE_TIMEOUT, speed),
             "smtp_smarthost": smtp.smarthost,
             "smtp_from": literal(smtp.sender),
             "smtp_require_tls": smtp.require_tls,
+            **(login if smtp.username else {}),
         },
         "route": {
-            "receiver": DEFAULT_RECEIVER,
-            "group_by": list(dict.fromkeys(["env", "tag", config.exposition.emitted("namespace")])),
+            "receiver": default.name,
+            "group_by": list(namespace_labels(config)),
             "group_wait": wall(routing.group_wait, speed),
             "group_interval": wall(routing.group_interval, speed),
             "repeat_interval": wall(routing.repeat_interval, speed),
-            "routes": [{"receiver": receiver_name(tag), "matchers": [f"tag={matcher_value(tag)}"]} for tag in by_tag],
+            "routes": [_branch(branch, speed) for branch in branches],
         },
-        "receivers": [
-            _receiver(config, DEFAULT_RECEIVER, dict.fromkeys(routing.default_emails, True)),
-            *(_receiver(config, receiver_name(tag), _addresses(routes)) for tag, routes in by_tag.items()),
+        "inhibit_rules": [
+            {
+                "source_matchers": [str(matcher) for matcher in rule.source],
+                "target_matchers": [str(matcher) for matcher in rule.target],
+                "equal": list(rule.equal),
+            }
+            for rule in routes.inhibitions(config)
         ],
     }
-
-
-def receiver_name(tag: str) -> str:
-    """Name of the receiver of ``tag``; the prefix keeps a tag called ``default`` apart from the default receiver."""
-    return f"tag/{tag}"
-
-
-def matcher_value(value: str) -> str:
-    """``value`` in the quotes of Alertmanager's matcher syntax, which escapes backslash, quote and newline."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
-
-
-def _addresses(routes: list[Route]) -> dict[str, bool]:
-    """Address -> whether it also gets the resolved mail; several routes of one tag mail all their teams."""
-    out: dict[str, bool] = {}
-    for route in routes:
-        for address in route.emails:
-            out[address] = out.get(address, False) or route.send_resolved
+    if routing.mute_windows:
+        out["time_intervals"] = [
+            {"name": name, "time_intervals": [_window(window) for window in windows]}
+            for name, windows in routing.mute_windows.items()
+        ]
+    out["receivers"] = [_receiver(config, receiver) for receiver in (default, *(b.receiver for b in branches))]
     return out
 
 
-def _receiver(config: Config, name: str, addresses: dict[str, bool]) -> dict[str, Any]:
+def _branch(branch: Branch, speed: float) -> dict[str, Any]:
+    out: dict[str, Any] = {"receiver": branch.receiver.name, "matchers": [str(branch.matcher)]}
+    if branch.every:
+        out |= {
+            "group_wait": "0s",
+            "group_interval": wall(branch.every / 2, speed),
+            "repeat_interval": wall(branch.every, speed),
+        }
+    if branch.mute:
+        out["mute_time_intervals"] = list(branch.mute)
+    return out
+
+
+def _window(window: MuteWindow) -> dict[str, Any]:
+    """One window; what it leaves open is left out."""
+    times = [dict(zip(("start_time", "end_time"), times.split("-"), strict=True)) for times in window.times]
+    days = [str(day) for day in window.days_of_month]
+    fields = {"weekdays": list(window.weekdays), "times": times, "days_of_month": days}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _receiver(config: Config, receiver: Receiver) -> dict[str, Any]:
     """A receiver with a mail per address: one refused address does not keep the mail from the others."""
-    receiver: dict[str, Any] = {"name": name}
-    if addresses:
-        receiver["email_configs"] = [
+    out: dict[str, Any] = {"name": receiver.name}
+    if receiver.emails:
+        out["email_configs"] = [
             {
                 "to": literal(address),
-                "send_resolved": send_resolved,
+                "send_resolved": resolved,
                 "headers": {"Subject": mail.subject(config)},
-                "html": mail.HTML,
-                "text": mail.TEXT,
+                "html": mail.html(config),
+                "text": mail.text(config),
             }
-            for address, send_resolved in addresses.items()
+            for address, resolved in receiver.emails
         ]
-    return receiver
+    if receiver.webhooks:
+        out["webhook_configs"] = [{"url": url, "send_resolved": resolved} for url, resolved in receiver.webhooks]
+    if receiver.slack:
+        out["slack_configs"] = [
+            {
+                "api_url_file": slack.api_url_file,
+                "channel": literal(slack.channel),
+                "send_resolved": resolved,
+                "title": mail.subject(config),
+                "title_link": mail.TITLE_LINK,
+                "text": mail.SLACK,
+            }
+            for slack, resolved in receiver.slack
+        ]
+    return out

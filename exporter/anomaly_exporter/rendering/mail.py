@@ -1,83 +1,134 @@
-"""What a mail says: templates that Alertmanager expands (0.25 and later), inline so that no file has to be shipped.
+"""What a notification says: templates that Alertmanager (0.25 and later) expands, inline, so that no file is needed.
 
-Label values are hostile: the HTML part goes through html/template, which escapes by context; the subject stays one line
-because Alertmanager encodes line breaks in headers. Missing labels read as empty texts.
+Label values are hostile. The HTML part goes through html/template, which escapes by context; the subject stays one line
+because Alertmanager encodes line breaks in headers. Numbers are read out of the annotation ``values``, whose lines
+:mod:`.wording` writes and no label value can reach. Missing labels and annotations read as empty texts.
 """
 
 from __future__ import annotations
 
 from anomaly_exporter.config import Config
 
-from .health import SERVICE
+from .mail_html import page
+from .self_alert import SERVICE
+
+ROW = (
+    r"`^(?:[^\n]*\n){%s}([^\n:]+):(?: observed ([^\n,]+))?(?:, expected ([^\n,(]*[^\n,( ]))?"
+    r"(?: \(([^\n)]+)\))?(?:, share ([^\n]+))?(?:\n(?:.|\n)*)?$`"
+)
+"""Template text of a regular expression: reads name, observed, expected, band, share of line ``%s`` of ``values``."""
+FIRST = r"`^([^\n:]+): observed ([^\n,]+), expected ([^\n,(]*[^\n,( ])(?:(?:,| \()[^\n]*)?(?:\n(?:.|\n)*)?$`"
+"""Reads name, observed and expected value of the first line, when it has them all."""
+STEP = r"`^(?:[^\n]*\n){%s}([^\n]+)\n(?:.|\n)*$`"
+"""Reads line number ``%s`` of ``next_steps``."""
+LASTED = '{{ reReplaceAll "([hm])0s$" "$1" (printf "%s" ((.EndsAt.Sub .StartsAt).Truncate 1000000000)) }}'
+TIME = '.UTC.Format "2006-01-02 15:04:05 MST"'
+SCORE = r"`(?s)^.*\): score ([^\n]*)$`"
+"""Reads the numbers of the score at the end of ``description``."""
+
+FILTER = (
+    '{{ $filter := "" }}{{ range (.Labels.Remove (stringSlice "alert" "severity")).SortedPairs }}'
+    '{{ if $filter }}{{ $filter = printf "%s, " $filter }}{{ end }}'
+    '{{ $filter = printf "%s%s=%q" $filter .Name .Value }}{{ end }}{{ $filter = printf "{%s}" $filter }}'
+)
+"""Sets ``$filter`` to matchers that select exactly this alert."""
+GRAPH = (
+    '{{ $graph := .GeneratorURL }}{{ if .Annotations.graph }}{{ $graph = printf "%s%s" '
+    '(reReplaceAll `/graph\\?(?:.|\\n)*$` "" .GeneratorURL) .Annotations.graph }}{{ end }}'
+)
+"""Sets ``$graph`` to Prometheus' graph of the series; for other alerts, of the rule."""
 
 
 def subject(config: Config) -> str:
-    """One line for a phone: what, of what, where; how many when there are several."""
+    """One line for a phone: what is off and by how much, then where; how many when there are several."""
     namespace = config.exposition.emitted("namespace")
-    place = f"{{{{ with .CommonLabels.{namespace} }}}} in {{{{ . }}}}{{{{ end }}}}"
-    place += "{{ with .CommonLabels.env }} ({{ . }}){{ end }}"
+    row = FIRST
+    one = (
+        f"{{{{ $values := .Annotations.values }}}}"
+        f'{{{{ if and (eq $.Status "firing") (ne .Labels.metric "several") (match {row} $values) }}}}'
+        f'{{{{ .Labels.service }}}} {{{{ reReplaceAll {row} "$1 $2, expected $3" $values }}}}'
+        '{{ else if or (eq .Labels.metric "several") (eq .Labels.alertname "AnomalyDroppedToZero") }}'
+        '{{ reReplaceAll `\\.$` "" .Annotations.message }}'
+        "{{ else }}{{ .Labels.service }} {{ .Labels.metric }}{{ end }}"
+    )
+    few = "{{ range $i, $one := $alerts }}{{ if $i }}, {{ end }}{{ .Labels.service }} {{ .Labels.metric }}{{ end }}"
+    many = "{{ len $alerts }}{{ with .CommonLabels.metric }} {{ . }}{{ end }} anomalies"
+    many += "{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
+    ours = "{{ with .CommonLabels.alertname }}{{ . }}{{ else }}{{ len $alerts }} alerts{{ end }}"
+    where = f".CommonLabels.{namespace}"
+    place = f"{{{{ if {where} }}}} ({{{{ {where} }}}}{{{{ with .CommonLabels.env }}}}, {{{{ . }}}}{{{{ end }}}})"
+    place += "{{ else if .CommonLabels.env }} ({{ .CommonLabels.env }}){{ end }}"
     return (
         "{{ $alerts := .Alerts.Firing }}"
-        '{{ if eq .Status "resolved" }}{{ $alerts = .Alerts.Resolved }}Resolved: {{ end }}'
-        f'{{{{ if eq .CommonLabels.tag "{SERVICE}" }}}}{SERVICE}: {{{{ with .CommonLabels.alertname }}}}{{{{ . }}}}'
-        "{{ else }}{{ len $alerts }} alerts{{ end }}"
-        "{{ else if gt (len $alerts) 1 }}{{ len $alerts }}{{ with .CommonLabels.metric }} {{ . }}{{ end }} anomalies"
-        "{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
-        '{{ else }}{{ range $alerts }}{{ if eq .Status "firing" }}Anomaly: {{ end }}'
-        "{{ .Labels.metric }} of {{ .Labels.service }}{{ end }}"
-        f"{{{{ end }}}}{place}"
+        '{{ if eq .Status "resolved" }}{{ $alerts = .Alerts.Resolved }}Resolved'
+        f"{{{{ if eq (len $alerts) 1 }}}}{{{{ range $alerts }}}} after {LASTED}{{{{ end }}}}{{{{ end }}}}: "
+        '{{ else if eq .CommonLabels.severity "critical" }}CRITICAL: {{ end }}'
+        f'{{{{ if eq .CommonLabels.tag "{SERVICE}" }}}}{SERVICE}: {ours}'
+        f"{{{{ else if eq (len $alerts) 1 }}}}{{{{ range $alerts }}}}{one}{{{{ end }}}}"
+        f"{{{{ else if le (len $alerts) 3 }}}}{few}"
+        f"{{{{ else }}}}{many}{{{{ end }}}}{place}"
     )
 
 
-TEXT = """\
-{{ range .Alerts -}}
-{{ if eq .Status "resolved" }}RESOLVED {{ end }}{{ .Labels.alertname }} ({{ .Labels.severity }})
-{{ .Annotations.summary }}
-{{ .Annotations.message }}
+def text(config: Config) -> str:
+    """The plain part of the mail."""
+    namespace = config.exposition.emitted("namespace")
+    return f"""\
+{{{{ $root := . -}}}}
+{{{{ range .Alerts -}}}}
+{{{{ $resolved := eq .Status "resolved" -}}}}
+{{{{ if $resolved }}}}RESOLVED{{{{ else }}}}{{{{ .Labels.severity | toUpper }}}}{{{{ end }}}}:
+{{{{- " " }}}}{{{{ .Annotations.message }}}}
+{{{{ .Annotations.summary }}}}
+{{{{ with .Annotations.values }}}}
+{{{{ . }}}}
+{{{{ end }}}}{{{{ if match {SCORE} .Annotations.description }}}}
+score     {{{{ reReplaceAll {SCORE} "$1" .Annotations.description }}}}
+{{{{- else }}}}
+{{{{ .Annotations.description }}}}
+{{{{ end }}}}
+since     {{{{ .StartsAt{TIME} }}}}
+{{{{- if $resolved }}}}
+until     {{{{ .EndsAt{TIME} }}}}, lasted {LASTED}
+{{{{- end }}}}
+where     {{{{ with .Labels.{namespace} }}}}{{{{ . }}}}, {{{{ end }}}}{{{{ .Labels.env }}}}
+{{{{ if not $resolved }}}}{{{{ with .Annotations.next_steps }}}}
+Likely next step
+{{{{ . }}}}{{{{ end }}}}{{{{ with .Annotations.neighbours }}}}
+Also departing in this namespace, with scores
+{{{{ . }}}}{{{{ end }}}}{{{{ end -}}}}
+{FILTER}{GRAPH}
+panel     {{{{ .Annotations.dashboard_url }}}}
+silence   {{{{ $root.ExternalURL }}}}/#/silences/new?filter=
+{{{{- $filter | urlquery | reReplaceAll `\\+` "%20" }}}}
+runbook   {{{{ .Annotations.runbook_url }}}}
+service   {{{{ .Annotations.hostname }}}}
+graph     {{{{ $graph }}}}
+labels    {{{{ range .Labels.SortedPairs }}}}{{{{ .Name }}}}={{{{ .Value }}}} {{{{ end }}}}
 
-{{ .Annotations.description }}
-
-since     {{ .StartsAt.UTC.Format "2006-01-02 15:04:05 MST" }}
-{{- if eq .Status "resolved" }}
-until     {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }}, after {{ (.EndsAt.Sub .StartsAt).Truncate 1000000000 }}
-{{- end }}
-panel     {{ .Annotations.dashboard_url }}
-service   {{ .Annotations.hostname }}
-query     {{ .GeneratorURL }}
-runbook   {{ .Annotations.runbook_url }}
-labels    {{ range .Labels.SortedPairs }}{{ .Name }}={{ .Value }} {{ end }}
-
-{{ end -}}
-Alertmanager: {{ .ExternalURL }}
+{{{{ end -}}}}
+Alertmanager: {{{{ .ExternalURL }}}}
 """
 
-HTML = """\
-<!DOCTYPE html>
-<html>
-<body style="font-family: sans-serif; max-width: 44em">
-{{ range .Alerts }}
-<h2 style="font-size: 1.1em; color: {{ if eq .Status "resolved" }}#2e7d32{{ else }}#b71c1c{{ end }}">
-{{- if eq .Status "resolved" }}Resolved: {{ end }}{{ .Annotations.message }}</h2>
-<p>{{ .Annotations.summary }}</p>
-<pre style="white-space: pre-wrap; background: #f5f5f5; padding: 0.6em">{{ .Annotations.description }}</pre>
-<p>Since {{ .StartsAt.UTC.Format "2006-01-02 15:04:05 MST" }}
-{{- if eq .Status "resolved" }}
-until {{ .EndsAt.UTC.Format "2006-01-02 15:04:05 MST" }} ({{ (.EndsAt.Sub .StartsAt).Truncate 1000000000 }})
-{{- end }}</p>
-<p>
-<a href="{{ .Annotations.dashboard_url }}">Panel at this time</a> |
-<a href="{{ .Annotations.hostname }}">Whole service</a> |
-<a href="{{ .GeneratorURL }}">Query</a> |
-<a href="{{ .Annotations.runbook_url }}">Runbook</a>
-</p>
-<table style="font-size: 0.85em; color: #555">
-{{- range .Labels.SortedPairs }}
-<tr><td>{{ .Name }}</td><td><bdi>{{ .Value }}</bdi></td></tr>
-{{- end }}
-</table>
-<hr>
-{{ end }}
-<p style="font-size: 0.85em"><a href="{{ .ExternalURL }}">Alertmanager</a></p>
-</body>
-</html>
-"""
+
+def html(config: Config) -> str:
+    """The HTML part of the mail."""
+    return page(
+        namespace=config.exposition.emitted("namespace"),
+        first=FIRST,
+        row=ROW,
+        step=STEP,
+        score=SCORE,
+        lasted=LASTED,
+        time=TIME,
+        select=FILTER + GRAPH,
+    )
+
+
+TITLE_LINK = "{{ (index .Alerts 0).Annotations.dashboard_url }}"
+SLACK = """\
+{{ range .Alerts }}{{ if eq .Status "resolved" }}_Resolved:_ {{ end }}{{ .Annotations.message }}
+{{ with .Annotations.values }}{{ . }}
+{{ end }}<{{ .Annotations.dashboard_url }}|Panel> | <{{ .Annotations.runbook_url }}|Runbook>
+{{ end }}"""
+"""Text of a Slack message."""

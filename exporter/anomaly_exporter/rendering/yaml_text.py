@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -23,5 +24,11 @@ _Dumper.add_representer(str, _text)
 
 def dump(document: Any, comment: str = "") -> str:
     """``document`` as YAML below ``comment``, whose lines become ``#`` lines."""
+    return dump_all([document], comment)
+
+
+def dump_all(documents: Sequence[Any], comment: str = "") -> str:
+    """Several documents in one stream; the first has no line of dashes before it."""
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
-    return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    texts = (yaml.dump(d, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000) for d in documents)
+    return head + "---\n".join(texts)
