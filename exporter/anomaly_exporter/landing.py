@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
+from anomaly_models.frame import EntityKey
+
 from . import __version__
 from .config import Config, Target
 from .snapshot import Snapshot, TargetView, TrainingStatus
@@ -31,7 +33,8 @@ REASONS: Final[Mapping[str, str]] = {
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.4em .8em;"
-    "border-bottom:1px solid #ddd}ul{margin:0;padding-left:1.2em}.bad{color:#a00}small{color:#666}"
+    "border-bottom:1px solid #ddd}td:not(:nth-child(3)){white-space:nowrap}"
+    "ul{margin:0;padding-left:1.2em}.bad{color:#a00}small{color:#666}"
 )
 
 HEADERS: Final[Mapping[str, str]] = {
@@ -82,11 +85,15 @@ def _unscored(view: TargetView) -> str:
         return "" if view.error else "everything is scored"
     items = []
     for reason, count in sorted(counts.items()):
-        named = [str(e) for item in view.unscored if item.reason == reason for e in item.entities[:EXAMPLES]]
-        more = ", &hellip;" if count > EXAMPLES else ""
-        examples = ", ".join(escape(text) for text in named[:EXAMPLES])
+        named = [_series(e) for item in view.unscored if item.reason == reason for e in item.entities[:EXAMPLES]]
+        more = "; &hellip;" if count > EXAMPLES else ""
+        examples = "; ".join(escape(text) for text in named[:EXAMPLES])
         items.append(f"<li>{count} {escape(REASONS.get(reason, reason))}<br><small>{examples}{more}</small></li>")
     return f"<ul>{''.join(items)}</ul>"
+
+
+def _series(entity: EntityKey) -> str:
+    return ", ".join(f"{name}={value}" for name, value in entity.labels)
 
 
 def _models(view: TargetView) -> str:
