@@ -74,9 +74,6 @@ def datasource_variable() -> sdk.VariableModel:
         current=sdk.VariableOption(selected=False, text="default", value="default"),
         multi=False,
         include_all=False,
-        auto=None,
-        auto_min=None,
-        auto_count=None,
     )
 
 
@@ -109,9 +106,6 @@ def query_variable(name: str, query: str, multi: bool, description: str) -> sdk.
         include_all=True,
         all_value=".*",
         regex="",
-        auto=None,
-        auto_min=None,
-        auto_count=None,
     )
 
 

@@ -64,7 +64,7 @@ def _figure(where: str, measure: str) -> str:
 
 
 def models(where: str) -> sdk.Panel:
-    about = About("Models", "Models in force for the choice above.", NO_DETAIL)
+    about = About("Models", "Models in force for the choice above: what the figures here are medians of.", NO_DETAIL)
     return stat(about, Query(f"count({one(f'anomaly_model_generation{where}')})", now=True), unit="none")
 
 

@@ -99,7 +99,11 @@ def version() -> sdk.Panel:
 
 
 def uptime() -> sdk.Panel:
-    about = About("Started", "When the youngest exporter process began.", "no exporter")
+    about = About(
+        "Started",
+        "When the youngest exporter process began. More often than you deploy means that it crashes.",
+        "no exporter",
+    )
     query = Query("max(anomaly_exporter_start_timestamp_seconds) * 1000", now=True)
     return stat(about, query, unit="dateTimeFromNow")
 
@@ -278,7 +282,11 @@ def page_size() -> sdk.Panel:
 
 
 def requests() -> sdk.Panel:
-    about = About("HTTP requests", "Requests per second by status code.", NO_EXPORTER)
+    about = About(
+        "HTTP requests",
+        "Requests per second by status code. Every scrape is one; 503 means too many connections, 404 a wrong path.",
+        NO_EXPORTER,
+    )
     query = Query("sum by (code) (rate(anomaly_exporter_http_requests_total[$__rate_interval]))", "{{code}}")
     return timeseries(about, [query], unit="reqps", low=0, stacked=True)
 

@@ -76,7 +76,6 @@ def _panel(
         type_val=kind,
         title=about.title,
         description=about.read,
-        transparent=None,
         datasource=DATASOURCE,
         targets=_targets(queries),
         options=options,
@@ -259,7 +258,6 @@ def timeline(
         align_value=common.TimelineValueAlignment.LEFT,
         legend=_legend(False),
         tooltip=_ONE_IN_TOOLTIP,
-        per_page=None,
     )
     defaults = sdk.FieldConfig(
         unit=unit,
