@@ -42,8 +42,9 @@ class Scrape:
 class PrometheusServer:
     """A Prometheus in ``folder``; what :meth:`backfill` wrote before the start is there when it comes up.
 
-    ``lookback`` and ``evaluation`` are wall seconds. Live samples are accepted only after the newest backfilled one, so
-    a backfill may reach a little into the future: the live samples then join without a gap.
+    ``lookback``, ``evaluation`` and ``resend`` (firing alerts are told again so often) are wall seconds. Live samples
+    are accepted only after the newest backfilled one, so a backfill may reach a little into the future: the live samples
+    then join without a gap.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class PrometheusServer:
     alertmanagers: Sequence[str] = ()
     evaluation: float = 15.0
     lookback: float = 300.0
+    resend: float = 60.0
     extra_flags: Sequence[str] = ()
     port: int = field(default_factory=free_port)
     child: Child = field(init=False)
@@ -140,6 +142,7 @@ class PrometheusServer:
             f"--web.listen-address=127.0.0.1:{self.port}",
             f"--web.external-url={self.url}",
             f"--query.lookback-delta={_ms(self.lookback)}",
+            f"--rules.alert.resend-delay={_ms(self.resend)}",
             *self.extra_flags,
         ]
 

@@ -23,7 +23,8 @@ from .mailbox import Mailbox
 from .processes import Child, free_port, wait_until
 from .stack import AlertmanagerServer, PrometheusServer, Scrape
 
-LOOKBACK = 300  # Prometheus' own default, data seconds
+LOOKBACK = 300  # Prometheus' own defaults, data seconds
+RESEND = 60
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def start(on: ExitStack, folder: Path, clock: Clock, document: Document, *, feed
         StackError: a part does not come up.
     """
     mailbox = on.enter_context(Mailbox())
-    prometheus = PrometheusServer(folder / "prometheus", lookback=LOOKBACK / clock.speed)
+    prometheus = PrometheusServer(folder / "prometheus", lookback=LOOKBACK / clock.speed, resend=RESEND / clock.speed)
     config, path = configuration(folder, document(Ends(prometheus.url, mailbox.port)), clock)
     step = config.targets[0].step
     live = on.enter_context(LivePage(feed, clock, step))
