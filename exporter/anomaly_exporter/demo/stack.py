@@ -43,8 +43,8 @@ class PrometheusServer:
     """A Prometheus in ``folder``; what :meth:`backfill` wrote before the start is there when it comes up.
 
     ``lookback``, ``evaluation`` and ``resend`` (firing alerts are told again so often) are wall seconds. Live samples
-    are accepted only after the newest backfilled one, so a backfill may reach a little into the future: the live samples
-    then join without a gap.
+    are accepted only after the newest backfilled one, so a backfill may reach a little into the future: the live
+    samples then join without a gap.
     """
 
     folder: Path
