@@ -40,12 +40,12 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
         (5, better_than_naive(held_out)),
         (5, judged(where)),
     )
-    layout.line(8, (16, by_metric(held_out)), (8, champions(where)))
+    layout.line(6, (16, by_metric(held_out)), (8, champions(where)))
     layout.line(9, (12, over_time(held_out, "mase")), (12, over_time(held_out, "r2")))
     layout.row("Thresholds: what each rule would have called anomalous on held-out data")
     layout.line(8, (8, base(where)), (8, above(where)), (8, mean_above(where)))
     layout.row("Cost")
-    layout.line(8, (8, training_time(where)), (8, inference_time(where)), (8, data(where)))
+    layout.line(6, (8, training_time(where)), (8, inference_time(where)), (8, data(where)))
     layout.row("Series that the models know least")
     layout.line(10, (14, worst_models(labels, held_out)), (10, spread(held_out)))
     return assemble(

@@ -12,7 +12,7 @@ from .promql import Labels
 SERIES_UID: Final = "anomaly-monitoring"
 """The dashboard that mails link to; ``anomaly_exporter.rendering.links`` writes the same uid into alerts."""
 
-GOOD, NOTICE, WARN, BAD, NEUTRAL, QUIET = "green", "yellow", "orange", "red", "blue", "text"
+GOOD, NOTICE, WARN, BAD, NEUTRAL, QUIET = "green", "semi-dark-yellow", "orange", "red", "blue", "text"
 
 Limits = Sequence[tuple[float | None, str]]
 SCORE_LIMITS: Final[Limits] = ((None, GOOD), (0.7, NOTICE), (1, WARN), (2, BAD))

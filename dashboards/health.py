@@ -184,7 +184,7 @@ def queries() -> sdk.Panel:
         "wrong. limit: too much asked at once, asked again in smaller parts.",
         NO_EXPORTER,
     )
-    query = Query("sum by (outcome) (rate(anomaly_exporter_queries_total[$__rate_interval]))", "{{outcome}}")
+    query = Query("sum by (outcome) (rate(anomaly_exporter_queries_total[$__rate_interval])) > 0", "{{outcome}}")
     return timeseries(about, [query], unit="reqps", low=0, stacked=True)
 
 

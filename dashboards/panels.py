@@ -222,7 +222,7 @@ def table(
         decimals=decimals,
         thresholds=fields.limits(steps),
         color=_color("thresholds"),
-        custom=common.TableFieldOptions(align=common.FieldTextAlignment.LEFT, filterable=False, min_width=80),
+        custom=common.TableFieldOptions(align=common.FieldTextAlignment.LEFT, filterable=False, min_width=70),
     )
     transformations = [
         sdk.DataTransformerConfig(id_val="merge", options={}),

@@ -59,7 +59,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.row("How the threshold came about")
     layout.line(8, (9, threshold_parts(labels, where)), (7, weights(labels, where)), (8, errors(labels, where)))
     layout.row("Model in force")
-    layout.line(6, (24, card(labels, where)))
+    layout.line(5, (24, card(labels, where)))
     layout.line(6, (24, quality(labels, where)))
     layout.row("Features: where several series are judged together", folded=True)
     layout.line(8, (12, contributions(labels, where)), (12, deviations(labels, where)))
@@ -154,9 +154,9 @@ def matching(where: str) -> sdk.Panel:
     return stat(about, Query(f"count({one(f'anomaly_score{where}')})", now=True), unit="none")
 
 
-def _chosen(labels: Labels, where: str, expr: str) -> str:
-    """``expr`` of the one series per metric that panels of a single series show."""
-    return f"{one(expr)} and on ({labels.identity}) {worst(labels, where, 1, by='metric')}"
+def _chosen(labels: Labels, where: str, expr: str, by: str = "") -> str:
+    """``expr`` of the one series that panels of a single series show; of one for each metric with ``by="metric"``."""
+    return f"{one(expr)} and on ({labels.identity}) {worst(labels, where, 1, by)}"
 
 
 def observed(labels: Labels, where: str) -> sdk.Panel:
@@ -214,8 +214,8 @@ def error(labels: Labels, where: str) -> sdk.Panel:
         NO_SCORE,
     )
     queries = [
-        Query(_chosen(labels, where, f"anomaly_reconstruction_error{where}"), "error"),
-        Query(_chosen(labels, where, f"anomaly_threshold{where}"), "threshold"),
+        Query(_chosen(labels, where, f"anomaly_reconstruction_error{where}", by="metric"), "error"),
+        Query(_chosen(labels, where, f"anomaly_threshold{where}", by="metric"), "threshold"),
     ]
     return timeseries(
         about,
@@ -291,12 +291,11 @@ def threshold_parts(labels: Labels, where: str) -> sdk.Panel:
         "recent with time. Base thresholds are the plain rules on the same data, for comparison." + WHICH,
         NO_DETAIL,
     )
-    base = one(f"anomaly_base_threshold{where}")
     queries = [
         Query(_chosen(labels, where, f"anomaly_threshold{where}"), "adaptive (T)"),
         Query(_chosen(labels, where, f"anomaly_threshold_recent{where}"), "recent (R)"),
         Query(_chosen(labels, where, f"anomaly_threshold_previous{where}"), "earlier (P)"),
-        Query(f"{base} and on ({labels.identity}) {worst(labels, where, 1, by='metric')}", "base {{method}}"),
+        Query(_chosen(labels, where, f"anomaly_base_threshold{where}"), "base {{method}}"),
     ]
     return timeseries(
         about,
@@ -323,7 +322,7 @@ def weights(labels: Labels, where: str) -> sdk.Panel:
     weight = _chosen(labels, where, f"anomaly_threshold_weight{where}")
     decay = _chosen(labels, where, f"anomaly_threshold_decay{where}")
     product = f"{one(f'anomaly_threshold_weight{where}')} * {one(f'anomaly_threshold_decay{where}')}"
-    share = f"({product}) and on ({labels.identity}) {worst(labels, where, 1, by='metric')}"
+    share = f"({product}) and on ({labels.identity}) {worst(labels, where, 1)}"
     return timeseries(
         about,
         [Query(weight, "weight (w)"), Query(decay, "decay (E)"), Query(share, "share (E w)")],
@@ -341,7 +340,7 @@ def errors(labels: Labels, where: str) -> sdk.Panel:
         "thin tail is a good model; a hill at 1 means the threshold is too low or the model too weak." + WHICH,
         NO_SCORE,
     )
-    query = Query(_chosen(labels, where, f"anomaly_score{where}"), "score {{metric}}")
+    query = Query(_chosen(labels, where, f"anomaly_score{where}"), "score")
     return histogram(about, [query], unit="none")
 
 
@@ -387,9 +386,9 @@ def card(labels: Labels, where: str) -> sdk.Panel:
         unit="none",
         overrides=[
             hidden(labels),
-            named("Series", links=fields.to_series(labels), custom__minWidth=160),
-            named("Trained", unit="dateTimeFromNow", custom__minWidth=130),
-            like("^(Model|Architecture)$", custom__minWidth=110),
+            named("Series", links=fields.to_series(labels), custom__minWidth=140),
+            named("Trained", unit="dateTimeFromNow", custom__minWidth=120),
+            like("^(Model|Architecture)$", custom__minWidth=95),
             named("Masked", unit="percentunit", decimals=1),
             named("Loss", decimals=3),
             named("Took", unit="s"),
@@ -454,7 +453,7 @@ def contributions(labels: Labels, where: str) -> sdk.Panel:
         "Meaningful while the score is high; below 1 it only says which noise is loudest." + WHICH,
         "only for targets with several features",
     )
-    query = Query(_chosen(labels, where, f"anomaly_contribution_ratio{where}"), "{{feature}}")
+    query = Query(_chosen(labels, where, f"anomaly_contribution_ratio{where}", by="metric"), "{{feature}}")
     return timeseries(about, [query], unit="percentunit", low=0, high=1, stacked=True, fill=50)
 
 
@@ -473,7 +472,7 @@ def deviations(labels: Labels, where: str) -> sdk.Panel:
         f"2 * ({value['observed_value']} - {value['expected_value']})"
         f" / ({value['expected_upper']} - {value['expected_lower']})"
     )
-    several = f"({_chosen(labels, where, f'anomaly_contribution_ratio{where}')})"
+    several = f"({_chosen(labels, where, f'anomaly_contribution_ratio{where}', by='metric')})"
     expr = f"({distance}) and on ({labels.identity}) {several}"
     steps = ((None, "transparent"), (1, BAD))
     return timeseries(about, [Query(expr, "{{feature}}")], unit="none", steps=steps, marked=True)

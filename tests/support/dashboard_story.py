@@ -202,7 +202,7 @@ def _self_metrics(snapshot: Snapshot, step: int) -> SelfMetrics:
             continue
         keys: list[dict[str, str]] = [{}]
         for label in spec.labels:
-            values = [view.target for view in snapshot.views] if label == "target" else words[label]
+            values = [view.target for view in snapshot.views] if label == "target" else words.get(label, ("some",))
             keys = [{**key, label: value} for key in keys for value in values]
         for key in keys:
             if spec.kind == "counter":
