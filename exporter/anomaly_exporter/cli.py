@@ -221,6 +221,54 @@ def render(kind: str, config_path: Path, output_format: str, namespace: str | No
     click.echo(text, nl=False)
 
 
+@cli.group()
+def history() -> None:
+    """Stored history as a CSV table and back.
+
+    \b
+    Example:
+      anomaly-exporter history export -c config.yaml --target kube-eagle-cpu --out cpu.csv
+    """
+
+
+@history.command("export")
+@config_option
+@click.option("--target", required=True, help="Name of the target.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV table to write.")
+@log_options
+def history_export(config_path: Path, target: str, out: Path, log_level: str, log_format: str) -> None:
+    """Write what is kept of a target: timestamp, its labels, a column per feature; an empty cell is missing.
+
+    \b
+    Example:
+      anomaly-exporter history export -c config.yaml --target kube-eagle-cpu --out cpu.csv
+    """
+    from .archive import run_export
+
+    setup_logging(log_level, log_format)
+    sys.exit(run_export(config_path, target, out))
+
+
+@history.command("load")
+@config_option
+@click.option("--target", required=True, help="Name of the target.")
+@click.option(
+    "--table", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="CSV table to read."
+)
+@log_options
+def history_load(config_path: Path, target: str, table: Path, log_level: str, log_format: str) -> None:
+    """Append a table to the history of a target, so that training can begin with it.
+
+    \b
+    Example:
+      anomaly-exporter history load -c config.yaml --target kube-eagle-cpu --table cpu.csv
+    """
+    from .archive import run_load
+
+    setup_logging(log_level, log_format)
+    sys.exit(run_load(config_path, target, table))
+
+
 @cli.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:
