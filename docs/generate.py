@@ -1,4 +1,4 @@
-"""Writes what is generated from code: docs/configuration.md, docs/metrics.md, the table in docs/alerts.md, and rules/.
+"""Writes what is generated from code: references and tables in docs/, and the files in rules/.
 
 Run it with ``make reference``; ``--check`` writes nothing and exits 1 when a file is stale. In the Markdown files only
 the text between the two marker lines is generated; what stands around it is written by hand.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly_exporter import metrics
-from anomaly_exporter.config import Config, format_duration, json_schema, load
+from anomaly_exporter.config import Config, default_remedies, format_duration, json_schema, load
 from anomaly_exporter.rendering import all_alerts, render_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,10 +25,12 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
     """Path -> text of every generated file, as it should be."""
     config = load(root / "rules" / "config.yaml").config
     docs, rules = root / "docs", root / "rules"
+    remedies = docs / "runbooks" / "anomalydetected.md"
     return {
         docs / "configuration.md": between(docs / "configuration.md", configuration_reference()),
         docs / "metrics.md": between(docs / "metrics.md", metric_reference()),
         docs / "alerts.md": between(docs / "alerts.md", alert_reference(config)),
+        remedies: between(remedies, remedy_reference()),
         rules / "anomaly-exporter.rules.yaml": render_text("rules", config, "plain"),
         rules / "prometheusrule.yaml": render_text("rules", config, "crd"),
         rules / "alertmanager.yaml": render_text("alertmanager", config),
@@ -174,6 +176,13 @@ def alert_reference(config: Config) -> str:
         link = f"[{alert.name}](runbooks/{alert.name.lower()}.md)"
         rows.append((link, alert.severity, format_duration(int(alert.after)), keep, alert.summary))
     return table(("Alert", "Severity", "For", "Kept firing", "Summary"), rows)
+
+
+def remedy_reference() -> str:
+    """A table of the remedies that ship with the exporter, in their order."""
+    words = {"any": "", "up": "above", "down": "below"}
+    rows = [(f"`{r.metric}`" if r.metric else "any", words[r.direction], r.text) for r in default_remedies()]
+    return table(("Metric", "Observed is", "Step"), rows)
 
 
 def main(arguments: list[str]) -> int:
