@@ -130,6 +130,19 @@ SELF = (
     _self("exposition_bytes", "Size of the rendered page.", "page", unit="bytes"),
     _self("total_shards", "Number of shards."),
     _self("shard_ordinal", "Number of this shard, from 0."),
+    _self("canary_value", "Series with a spike on a schedule, where a canary is enabled.", "canary"),
+    _self(
+        "canary_injected_timestamp_seconds",
+        "Wall time when the newest spike began whose alert is expected.",
+        "canary",
+        unit="seconds",
+    ),
+    _self(
+        "canary_received_timestamp_seconds",
+        "Wall time when the newest alert of the canary came back by webhook.",
+        "canary",
+        unit="seconds",
+    ),
     _self("process_resident_memory_bytes", "Resident memory of this process.", unit="bytes"),
 )
 

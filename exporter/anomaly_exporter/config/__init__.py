@@ -2,6 +2,7 @@
 
 from .alerting import Alerting
 from .base import format_duration, parse_duration
+from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
 from .exposition import Exposition, Links
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
@@ -17,8 +18,11 @@ from .timing import Timing
 from .training import Training
 
 __all__ = [
+    "CANARY_TAG",
+    "CANARY_TARGET",
     "RECIPES",
     "Alerting",
+    "Canary",
     "Config",
     "ConfigError",
     "Exposition",

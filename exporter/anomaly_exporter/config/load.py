@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from .canary import Canary, canary_target
 from .root import Config
 
 MAX_BYTES = 4 * 2**20
@@ -55,7 +56,7 @@ def parse(text: bytes | str) -> Config:
     if not isinstance(document, dict):
         raise ConfigError(f"expected a mapping of sections, received {type(document).__name__}")
     try:
-        return Config.model_validate(_inherit(_expand(document)))
+        return Config.model_validate(_with_canary(_inherit(_expand(document))))
     except ValidationError as error:
         raise ConfigError("\n".join(_line(e) for e in error.errors(include_url=False))) from error
     except RecursionError as error:
@@ -114,6 +115,22 @@ def _inherit(document: dict[str, Any]) -> dict[str, Any]:
         else:
             laid.append(target)
     return {**document, "targets": laid}
+
+
+def _with_canary(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the canary's target behind all others, where it is switched on and something is watched.
+
+    It inherits nothing: what suits other series may hide its spikes.
+    """
+    targets = document.get("targets")
+    try:
+        canary = Canary.model_validate(document.get("canary", {}))
+    except ValidationError:
+        # Told with all other problems of the file.
+        return document
+    if not canary.enabled or not isinstance(targets, list) or not targets:
+        return document
+    return {**document, "targets": [*targets, canary_target(canary)]}
 
 
 def _line(error: Any) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from .alerting import Alerting
 from .base import LabelName, Name, Section
+from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
 from .exposition import Exposition, Links
 from .models import RECIPES, Model
@@ -50,6 +51,8 @@ class Config(Section):
     """Mail receivers per tag."""
     rules: Rules = Rules()
     """Which alerts there are on top of the ones that always are."""
+    canary: Canary = Canary()
+    """An anomaly of our own on a schedule, to prove that alerts arrive; see docs/canary.md."""
     remedies: tuple[Remedy, ...] = ()
     """Likely next steps that alerts show, most likely first."""
     shipped_remedies: bool = True
@@ -77,6 +80,11 @@ class Config(Section):
         raise KeyError(name)
 
     @property
+    def watched(self) -> tuple[Target, ...]:
+        """The targets that were asked for: all but the canary's, which no count, rule or dashboard may contain."""
+        return tuple(target for target in self.targets if target.tag != CANARY_TAG)
+
+    @property
     def all_remedies(self) -> tuple[Remedy, ...]:
         """The configured remedies, then the shipped ones."""
         return self.remedies + (default_remedies() if self.shipped_remedies else ())
@@ -87,6 +95,15 @@ class Config(Section):
         for remedy in self.remedies:
             if remedy.target is not None and remedy.target not in known:
                 raise ValueError(f"a remedy names the target {remedy.target!r}; known are {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _canary_is_ours(self) -> Self:
+        if self.canary.enabled and self.prometheus is None:
+            raise ValueError("canary.enabled needs prometheus: only there the canary can be scraped and read back")
+        tags = {target.tag for target in self.targets if target.name != CANARY_TARGET or not self.canary.enabled}
+        if CANARY_TAG in tags.union(route.tag for route in self.routing.routes):
+            raise ValueError(f"the tag {CANARY_TAG!r} belongs to the canary: expected another one")
         return self
 
     @model_validator(mode="after")

@@ -129,7 +129,8 @@ class Cycle:
         return self._resources.clock.wall()
 
     def _report(self, snapshot: Snapshot, seconds: float) -> None:
-        metrics, views = self._resources.metrics, snapshot.views
+        watched = {target.name for target in self._config.watched}
+        metrics, views = self._resources.metrics, tuple(v for v in snapshot.views if v.target in watched)
         failed = sum(view.error is not None for view in views)
         outcome = "succeeded" if failed == 0 else "failed" if failed == len(views) else "partial"
         metrics.inc("cycles_total", outcome=outcome)

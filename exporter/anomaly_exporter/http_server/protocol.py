@@ -1,7 +1,7 @@
 """HTTP/1.1 as bytes in, values out: one request head parsed strictly, one response head rendered.
 
 Strict where leniency has hurt servers before: no folded headers, no transfer encodings, exactly one length, bounded
-sizes. There are no bodies worth reading here; a short one is skipped.
+sizes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Request:
     headers: Mapping[str, str]
     keep_alive: bool
     body_length: int = 0
+    body: bytes = b""
 
     @property
     def accepts_gzip(self) -> bool:

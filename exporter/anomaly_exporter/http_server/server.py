@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -46,13 +46,12 @@ class Limits:
 
 @dataclass(eq=False)
 class _Connection:
-    """State of one connection: waiting for a request, skipping its body, sending, or draining before it closes."""
+    """State of one connection: waiting for a request or its body, sending, or draining before it closes."""
 
     socket: socket.socket
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     request: Request | None = None
-    skip: int = 0
     out: deque[memoryview] = field(default_factory=deque)
     close_after: bool = False
     draining: bool = False
@@ -221,20 +220,20 @@ class Server:
             self._answer(connection, self._handle(request), request.method == "HEAD", keep_alive)
 
     def _next_request(self, connection: _Connection) -> Request | None:
-        """The next request whose body, if any, has arrived too (and was dropped); None while bytes are missing."""
+        """The next request with its body, which is small; None while bytes are missing."""
         if connection.request is None:
             length = split_head(connection.received)
             if length is None:
                 return None
             connection.request = parse(bytes(connection.received[:length]))
-            connection.skip = connection.request.body_length
             del connection.received[:length]
-        dropped = min(connection.skip, len(connection.received))
-        del connection.received[:dropped]
-        connection.skip -= dropped
-        if connection.skip:
+        length = connection.request.body_length
+        if len(connection.received) < length:
             return None
         request, connection.request = connection.request, None
+        if length:
+            request = replace(request, body=bytes(connection.received[:length]))
+            del connection.received[:length]
         return request
 
     def _handle(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from anomaly_exporter.clock import Clock
-from anomaly_exporter.config import Config, Target
+from anomaly_exporter.config import CANARY_TAG, Config, Target
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingState, TrainingStatus
 
@@ -185,7 +185,8 @@ class LocalLauncher:
                     known = self._courses[name].status.stage_memory if name in self._courses else {}
                 self._update(name, stage_memory={**known, stage: memory})
             case {"event": "trained", "entities": int(entities), "failed": dict(failed)}:
-                self._metrics.inc("promotions_total", max(entities, 0), verdict="promoted")
+                if self._counts(name):
+                    self._metrics.inc("promotions_total", max(entities, 0), verdict="promoted")
                 with self._lock:
                     before = self._courses[name].status.failed if name in self._courses else {}
                 self._update(name, failed={**before, **{str(k): int(v) for k, v in failed.items()}})
@@ -195,7 +196,8 @@ class LocalLauncher:
         stopped = self._stop.is_set() or code == STOPPED
         outcome: TrainingState = "succeeded" if code == 0 else "stopped" if stopped else "failed"
         message = "" if outcome != "failed" else MEANINGS.get(code, f"ended with exit code {code}")
-        self._metrics.inc("training_runs_total", outcome=outcome)
+        if self._counts(name):
+            self._metrics.inc("training_runs_total", outcome=outcome)
         if code == 5:
             self._metrics.inc("store_failures_total", reason="training")
         with self._lock:
@@ -209,6 +211,12 @@ class LocalLauncher:
         level = logging.INFO if outcome != "failed" else logging.ERROR
         extra = {"target": name, "outcome": outcome, "code": code, "seconds": seconds, "reason": message}
         log.log(level, "training ended", extra=extra)
+
+    def _counts(self, name: str) -> bool:
+        """Whether the target is one that was asked for, not the canary's."""
+        with self._lock:
+            course = self._courses.get(name)
+        return course is None or course.target.tag != CANARY_TAG
 
     def _update(self, name: str, **changes: Any) -> None:
         with self._lock:
@@ -224,7 +232,7 @@ class LocalLauncher:
                 if course.seen:
                     next_at = self._clock.to_wall(max(course.due, self._clock.now()))
                     course.status = replace(course.status, next_at=next_at)
-            found = {name: course.status for name, course in self._courses.items()}
+            found = {name: course.status for name, course in self._courses.items() if course.target.tag != CANARY_TAG}
         metrics = self._metrics
         metrics.replace("training_running", {(n,): float(s.state == "running") for n, s in found.items()})
         metrics.replace("training_progress_ratio", {(n,): s.progress for n, s in found.items()})

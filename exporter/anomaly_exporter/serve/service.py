@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomaly_exporter.blobs import BlobError, DirectoryBlobs
+from anomaly_exporter.canary import Station
 from anomaly_exporter.clock import Clock
-from anomaly_exporter.config import Config, ConfigError, LoadedConfig, load
+from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedConfig, load
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
 from anomaly_exporter.generations import Generations
@@ -58,7 +59,8 @@ class Service:
         self._cycle = Cycle(config, Resources(self._source, self._history, generations, self._clock, self.metrics))
         self._labels, self._details = Labels(config), DetailCache()
         self.launcher = launcher or LocalLauncher(config_path, config, self._clock, self.metrics)
-        self.site = Site(self.metrics, self.reload, self.launcher.status, telemetry_path)
+        self.station = Station(self._clock, self.metrics)
+        self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
         self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
         self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
 
@@ -166,9 +168,12 @@ class Service:
         interval = self._clock.wall_duration(self._cycle.interval)
         self.metrics.set("cycle_interval_seconds", interval)
         self.site.configure(self._config, interval)
+        self.station.configure(self._config.canary)
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.launcher.observe(snapshot)
+        if self._config.canary.enabled and any(v.target == CANARY_TARGET and v.scored for v in snapshot.views):
+            self.station.scored()
         metrics = render_metrics(snapshot, self._config, self._labels)
         detail = render_detail(snapshot, self.launcher.status(), self._labels, self._details)
         self._labels.sweep()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from anomaly_exporter import landing
+from anomaly_exporter import canary, landing
 from anomaly_exporter.config import Config
 from anomaly_exporter.exposition import Page, body
 from anomaly_exporter.exposition.page import EMPTY
@@ -39,7 +39,7 @@ class Site:
     """Answers requests from what was last published; may be called from any thread.
 
     ``interval``: wall seconds between cycles. ``reload`` returns what is wrong with the configuration, None when it was
-    taken over. ``clock`` is a steady clock in seconds.
+    taken over. ``station`` is where the canary starts and comes home. ``clock`` is a steady clock in seconds.
     """
 
     def __init__(
@@ -47,13 +47,16 @@ class Site:
         metrics: SelfMetrics,
         reload: Callable[[], str | None],
         training: Callable[[], Mapping[str, TrainingStatus]],
+        station: canary.Station,
         telemetry_path: str = "/metrics",
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.paths = (telemetry_path, f"{telemetry_path.rstrip('/')}/detail", "/-/healthy", "/-/ready")
         self._metrics = metrics
         self._reload = reload
         self._training = training
+        self._station = station
         self._clock = clock
         self._lock = threading.Lock()
         self._published: Published | None = None
@@ -68,6 +71,7 @@ class Site:
             healthy: {"GET": self._healthy},
             ready: {"GET": self._ready},
             "/-/reload": {"POST": self._reloaded},
+            "/-/canary": {"POST": self._canary},
         }
 
     def configure(self, config: Config, interval: float) -> None:
@@ -106,6 +110,7 @@ class Site:
 
     def _page(self, request: Request) -> Response:
         current = self.current()
+        self._station.refresh()
         return _text(current.metrics if current else EMPTY, self._metrics.render(), request)
 
     def _detail(self, request: Request) -> Response:
@@ -128,6 +133,17 @@ class Site:
         if problem:
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, f"not reloaded, the last good one stays:\n{problem}")
         return Response.text(HTTPStatus.OK, "reloaded; in force from the next cycle")
+
+    def _canary(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return Response.text(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected Content-Type: application/json")
+        try:
+            arrived = self._station.receive(canary.read(request.body))
+        except canary.WebhookError as error:
+            return Response.text(HTTPStatus.BAD_REQUEST, str(error))
+        if arrived is None:
+            return Response.text(HTTPStatus.NOT_FOUND, "there is no canary here: canary.enabled is false")
+        return Response.text(HTTPStatus.OK, "received" if arrived else "nothing new")
 
     def _landing(self, _: Request) -> Response:
         if self._config is None:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from anomaly_exporter.http_server import Address, Limits, Request, Response, Server
+from anomaly_exporter.http_server.protocol import MAX_BODY
 from anomaly_exporter.self_metrics import SelfMetrics
 from support.waiting import wait_for
 
@@ -23,6 +24,8 @@ ANSWERS: dict[str, Callable[[Request], Response]] = {
     "/": lambda _: Response.text(200, "hello"),
     "/page": lambda _: Response(200, (PAGE, b"tail")),
     "/gzip": lambda _: Response(200, (gzip.compress(PAGE, 1),), headers={"Content-Encoding": "gzip"}),
+    "/echo": lambda request: Response.text(200, f"[{request.body.decode()}]"),
+    "/size": lambda request: Response.text(200, str(sum(request.body))),
     "/broken": lambda _: 1 / 0,  # type: ignore[dict-item,return-value]
 }
 
@@ -116,11 +119,23 @@ def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"404", b"200"]
 
 
-def test_a_short_body_is_skipped_and_the_next_request_read_after_it(site: Site) -> None:
+def test_a_body_reaches_its_handler_and_the_next_request_is_read_after_it(site: Site) -> None:
     said = site.talk(
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /GET / HTTP/1.0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /GET /echo HTTP/1.0\r\n\r\n",
     )
     assert said.count(b"200 OK") == 2
+    assert said.split(b"\r\n\r\n")[1].startswith(b"[GET /]\n")
+    assert said.endswith(b"[]\n")
+
+
+@pytest.mark.parametrize("length", [1, MAX_BODY])
+def test_a_body_in_pieces_arrives_whole(site: Site, length: int) -> None:
+    body = bytes(i % 251 for i in range(length))
+    with site.connect() as sock:
+        sock.sendall(f"POST /size HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        for i in range(0, length, 10_000):
+            sock.sendall(body[i : i + 10_000])
+        assert _read_all(sock).endswith(f"\r\n\r\n{sum(body)}\n".encode())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from anomaly_exporter.canary import Station
+from anomaly_exporter.clock import Clock
 from anomaly_exporter.demo.stack import Scrape
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
 from anomaly_exporter.http_server import Address, Limits, Server
@@ -33,7 +35,7 @@ def test_prometheus_stores_every_label_exactly_and_lets_go_of_what_expires(tmp_p
     entries = [entry_of("cpu", {"namespace": name, "container": "web"}) for name in HOSTILE]
     snapshot = Snapshot(NOW, (TargetView("cpu", NOW, NOW, scores=(scores_of(entries),), generation=1),))
     labels, metrics = Labels(config), SelfMetrics()
-    site = Site(metrics, lambda: None, dict, clock=lambda: now)
+    site = Site(metrics, lambda: None, dict, Station(Clock(), metrics), clock=lambda: now)
     site.configure(config, 60.0)
     site.publish(snapshot, render_metrics(snapshot, config, labels), render_detail(snapshot, {}, labels, DetailCache()))
     server = Server([Address("127.0.0.1", 0)], site.handle, Limits(), metrics)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Mapping
 
 import pytest
 
+from anomaly_exporter.canary import Station
+from anomaly_exporter.clock import Clock
+from anomaly_exporter.config import Canary
 from anomaly_exporter.exposition import Page
 from anomaly_exporter.http_server import Request, Response
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.serve import Site
 from anomaly_exporter.snapshot import Snapshot
+from support.notifications import notification
 from support.snapshots import NOW, config_of
 
 
@@ -22,7 +27,8 @@ class Bench:
         self.time = 1000.0
         self.problem: str | None = None
         self.metrics = SelfMetrics()
-        self.site = Site(self.metrics, lambda: self.problem, dict, path, lambda: self.time)
+        self.station = Station(Clock(), self.metrics)
+        self.site = Site(self.metrics, lambda: self.problem, dict, self.station, path, clock=lambda: self.time)
         self.site.configure(config_of(), interval)
 
     def publish(self) -> None:
@@ -118,6 +124,9 @@ def test_reload_is_a_post_and_says_what_is_wrong(bench: Bench) -> None:
         ("/metrics", "POST", 405, "GET, HEAD"),
         ("/-/reload", "GET", 405, "POST"),
         ("/-/reload", "HEAD", 405, "POST"),
+        ("/-/canary", "GET", 405, "POST"),
+        ("/-/canary", "HEAD", 405, "POST"),
+        ("/-/canary", "PUT", 405, "POST"),
         ("/", "DELETE", 405, "GET, HEAD"),
         ("/metrics", "HEAD", 200, None),
     ],
@@ -149,3 +158,45 @@ def test_the_telemetry_path_is_chosen_by_the_user() -> None:
 def test_sizes_of_the_pages_are_self_metrics(bench: Bench) -> None:
     assert bench.metrics.value("exposition_samples", page="metrics") == 1
     assert bench.metrics.value("exposition_bytes", page="detail") == len("detail 1\n")
+
+
+JSON = {"content-type": "application/json; charset=utf-8"}
+
+
+def post(bench: Bench, body: bytes, headers: Mapping[str, str] = JSON) -> Response:
+    return bench.site.handle(Request("POST", "/-/canary", headers, keep_alive=True, body_length=len(body), body=body))
+
+
+def test_the_canarys_alert_is_received_by_post_and_shown_at_once() -> None:
+    bench = Bench()
+    bench.station.configure(Canary(enabled=True))
+    now = Clock().wall()
+    before = now - now % 3600
+    answer = post(bench, json.dumps(notification(max(before, now - 30))).encode())
+    assert (answer.status, answer.body) == (200, (b"received\n",))
+    text = bench.text("/metrics")
+    assert "anomaly_exporter_canary_received_timestamp_seconds" in text
+    assert 'anomaly_exporter_canary_value{canary="canary"}' in text
+    assert post(bench, json.dumps(notification(before - 600)).encode()).body == (b"nothing new\n",)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", JSON, 400),
+        (b"{}", JSON, 400),
+        (b"[" * 60_000, JSON, 400),
+        (json.dumps(notification(0)).encode(), {}, 415),
+        (json.dumps(notification(0)).encode(), {"content-type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_what_is_no_notification_is_refused(body: bytes, headers: Mapping[str, str], status: int) -> None:
+    bench = Bench()
+    bench.station.configure(Canary(enabled=True))
+    assert post(bench, body, headers).status == status
+    assert "canary_received" not in bench.text("/metrics")
+
+
+def test_without_a_canary_there_is_nothing_to_post_to(bench: Bench) -> None:
+    assert post(bench, json.dumps(notification(0)).encode()).status == 404
+    assert "anomaly_exporter_canary" not in bench.text("/metrics")
