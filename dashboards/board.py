@@ -9,13 +9,15 @@ from typing import Any, Final
 from grafana_foundation_sdk.models import dashboard as sdk
 from grafana_foundation_sdk.models import prometheus
 
+from anomaly_exporter.config import CANARY_TAG
+
 from .panels import DATASOURCE
 from .promql import Labels, also, one
 
 TAG: Final = "anomaly-exporter"
 """All dashboards of this tag are linked with each other; alerts about the exporter itself carry the same tag."""
 WIDTH: Final = 24
-KNOWN: Final = '__name__=~"anomaly_score|anomaly_training_needed"'
+KNOWN: Final = f'__name__=~"anomaly_score|anomaly_training_needed",tag!="{CANARY_TAG}"'
 """Every series that is scored, or waits for a model."""
 
 

@@ -16,6 +16,7 @@ from .series import hidden
 
 VARIABLES: Final = ("env", "namespace", "container", "metric", "model")
 NO_DETAIL: Final = "no model yet, or /metrics/detail is not scraped"
+NO_MODEL: Final = "no model yet"
 MEASURES: Final = ("mae", "rmse", "mase", "r2")
 MASE_LIMITS: Final = ((None, GOOD), (0.9, NOTICE), (1, WARN))
 R2_LIMITS: Final = ((None, WARN), (0, NOTICE), (0.5, GOOD))
@@ -26,7 +27,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     held_out = where[:-1] + ',split=~"$split"}'
     split = query_variable(
         "split",
-        'label_values(anomaly_model_quality{env=~"$env",model=~"$model"}, split)',
+        f"label_values(anomaly_model_quality{labels.where('env', 'model')}, split)",
         False,
         "Which part of the data: test is what the model never saw.",
     )
@@ -64,7 +65,7 @@ def _figure(where: str, measure: str) -> str:
 
 
 def models(where: str) -> sdk.Panel:
-    about = About("Models", "Models in force for the choice above: what the figures here are medians of.", NO_DETAIL)
+    about = About("Models", "Models in force for the choice above: what the figures here are medians of.", NO_MODEL)
     return stat(about, Query(f"count({one(f'anomaly_model_generation{where}')})", now=True), unit="none")
 
 
@@ -75,7 +76,7 @@ def median(where: str, measure: str, title: str, steps: fields.Limits) -> sdk.Pa
         "r2": "Share of the variation that models explain, median over the chosen ones: 1 is all, 0 no better than the "
         "mean, below 0 worse.",
     }
-    about = About(f"Median {title}", words[measure], NO_DETAIL)
+    about = About(f"Median {title}", words[measure], NO_MODEL)
     query = Query(f"quantile(0.5, {_figure(where, measure)})")
     return stat(about, query, unit="none", decimals=2, steps=steps, trend=True)
 
@@ -85,7 +86,7 @@ def better_than_naive(where: str) -> sdk.Panel:
         "Better than a naive forecast",
         "Share of the models with a MASE below 1. A model that is worse may still detect well, since it judges whole "
         "windows, but it deserves a look.",
-        NO_DETAIL,
+        NO_MODEL,
     )
     query = Query(f"avg({_figure(where, 'mase')} < bool 1)")
     steps = ((None, WARN), (0.5, NOTICE), (0.8, GOOD))
@@ -96,7 +97,7 @@ def judged(where: str) -> sdk.Panel:
     about = About(
         "Oldest judgement",
         "When the model that was judged longest ago was last measured on new data.",
-        NO_DETAIL,
+        NO_MODEL,
     )
     query = Query(f"min({one(f'anomaly_model_evaluated_timestamp_seconds{where}')}) * 1000", now=True)
     return stat(about, query, unit="dateTimeFromNow")

@@ -19,6 +19,8 @@ SCORE_LIMITS: Final[Limits] = ((None, GOOD), (0.7, NOTICE), (1, WARN), (2, BAD))
 """A score of 1 and above is anomalous."""
 ANY_IS_BAD: Final[Limits] = ((None, GOOD), (1, BAD))
 ANY_IS_NOTABLE: Final[Limits] = ((None, GOOD), (1, WARN))
+LOWEST: Final = -1e12
+"""Below every value: Grafana colours what has no value like minus infinity."""
 PLAIN: Final[Limits] = ((None, NEUTRAL),)
 
 
@@ -26,6 +28,11 @@ def limits(steps: Limits) -> sdk.ThresholdsConfig:
     """Colours from these values upwards; the first value is None: from minus infinity."""
     made = [sdk.Threshold(value=value, color=color) for value, color in steps]
     return sdk.ThresholdsConfig(mode=sdk.ThresholdsMode.ABSOLUTE, steps=made)
+
+
+def unless_empty(these: Limits) -> Limits:
+    """``these``, but what has no value at all stays without colour: an empty tile must not look healthy."""
+    return ((None, QUIET), (LOWEST, these[0][1]), *these[1:])
 
 
 def states(names: Mapping[str, tuple[str, str]]) -> sdk.ValueMap:

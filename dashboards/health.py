@@ -215,7 +215,7 @@ def failures() -> sdk.Panel:
         "Failures in this time range",
         "Models or generations that could not be loaded, and writes to the store that failed, by reason. The models "
         "before them stay in force.",
-        "none: every load and write succeeded",
+        "no failure was reported in this time range",
     )
     increase = "sum by (reason) (increase(anomaly_exporter_{}_total[$__range])) > 0"
     counts = [
@@ -302,7 +302,7 @@ def rejected() -> sdk.Panel:
         "Connections turned away",
         "By reason, within the time range. Some are ordinary on an open network; many mean a scraper that is too slow, "
         "or an attack.",
-        "none in this time range",
+        "none was reported in this time range",
     )
     return table(
         about,

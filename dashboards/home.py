@@ -101,7 +101,7 @@ def next_training() -> sdk.Panel:
     about = About(
         "Next training",
         "When models are renewed next. A series without a model gets its first one then.",
-        "running, or none planned",
+        "running or unknown",
     )
     expr = "min(anomaly_exporter_training_next_timestamp_seconds > time()) * 1000"
     return stat(about, Query(expr, now=True), unit="dateTimeFromNow")

@@ -131,7 +131,7 @@ def stat(
         unit=unit,
         decimals=decimals,
         mappings=list(mappings),
-        thresholds=fields.limits(steps),
+        thresholds=fields.limits(steps if filled else fields.unless_empty(steps)),
         color=_color("thresholds"),
     )
     return _panel("stat", about, [query], options=options, defaults=defaults, overrides=overrides)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from anomaly_exporter.config import CANARY_TAG
 from anomaly_exporter.config.exposition import Exposition
 
 REPLICA: Final = ("pod", "instance", "endpoint", "job", "service")
@@ -47,9 +48,12 @@ class Labels:
         return ", ".join(self.by_variable.values())
 
     def where(self, *variables: str, **more: str) -> str:
-        """Matchers for the values of ``variables``, then ``more`` as exact matches, in braces."""
+        """Matchers for the values of ``variables``, then ``more`` as exact matches, in braces.
+
+        The canary, a series with spikes on a schedule, is nobody's anomaly.
+        """
         parts = [f'{self.by_variable[name]}=~"${name}"' for name in variables]
-        parts += [f'{name}="{value}"' for name, value in more.items()]
+        parts += [f'tag!="{CANARY_TAG}"', *(f'{name}="{value}"' for name, value in more.items())]
         return "{" + ",".join(parts) + "}"
 
     def named(self, expr: str) -> str:

@@ -28,6 +28,7 @@ from .series import hidden
 
 VARIABLES: Final = ("env", "namespace", "container", "metric", "model")
 NO_DETAIL: Final = "no training yet, or /metrics/detail is not scraped"
+NO_MODEL: Final = "no model yet"
 STATE_NUMBERS: Final = {"waiting": 1, "succeeded": 0, "stopped": 2, "failed": 3, "running": 4}
 """State -> number in the state timeline."""
 
@@ -72,7 +73,7 @@ def needed(where: str) -> sdk.Panel:
         "Need training",
         "Series without a model in force: they cannot be scored until the next training. New services stand here for "
         "up to two hours, or until they have enough history.",
-        NO_DETAIL,
+        NO_MODEL,
     )
     query = Query(f"sum({one(f'anomaly_training_needed{where}')})")
     return stat(about, query, unit="none", steps=ANY_IS_NOTABLE, trend=True)
@@ -82,7 +83,7 @@ def failed(where: str) -> sdk.Panel:
     about = About(
         "Failed",
         "Series whose newest training failed. The models before it stay in force, so detection goes on.",
-        "none",
+        NO_MODEL,
     )
     expr = f"count({_in_state(where, 'failed')}) or 0 * count({one(f'anomaly_training_needed{where}')})"
     return stat(about, Query(expr), unit="none", steps=ANY_IS_BAD, trend=True)
@@ -93,7 +94,7 @@ def _in_state(where: str, state: str) -> str:
 
 
 def in_force(where: str) -> sdk.Panel:
-    about = About("Models in force", "Series and models that have a model of the newest generations.", NO_DETAIL)
+    about = About("Models in force", "Series and models that have a model of the newest generations.", NO_MODEL)
     query = Query(f"count({one(f'anomaly_model_generation{where}')})")
     return stat(about, query, unit="none", trend=True)
 
@@ -103,14 +104,14 @@ def oldest(where: str) -> sdk.Panel:
         "Oldest model",
         "When the oldest model in force was trained. Older than two training intervals means that its training fails, "
         "or that the promotion gate keeps it because newer ones are worse.",
-        NO_DETAIL,
+        NO_MODEL,
     )
     query = Query(f"min({one(f'anomaly_model_trained_timestamp_seconds{where}')}) * 1000", now=True)
     return stat(about, query, unit="dateTimeFromNow")
 
 
 def next_run() -> sdk.Panel:
-    about = About("Next training", "When the next training of any target begins.", "running, or none planned")
+    about = About("Next training", "When the next training of any target begins.", "running or unknown")
     query = Query("min(anomaly_exporter_training_next_timestamp_seconds > time()) * 1000", now=True)
     return stat(about, query, unit="dateTimeFromNow")
 
@@ -226,7 +227,7 @@ def reasons() -> sdk.Panel:
         "Why series are not scored",
         "no_model: no training has succeeded yet. model_failed: its training fails. config_changed: the queries "
         "changed, the next training makes a new one. warmup, gap, no_data: a matter of the data, not of training.",
-        "every series is scored",
+        "no series is known to be without a score",
     )
     return table(
         about,
@@ -246,7 +247,7 @@ def decisions() -> sdk.Panel:
         "Decisions of the promotion gate",
         "How many new models were put in force or turned down. A rejected model leaves the one before it in force; "
         "many rejections in a row mean that the data has changed.",
-        "no decision in this time range",
+        "none so far",
     )
     query = Query(
         "sum by (verdict) (increase(anomaly_exporter_promotions_total[$__range])) > 0", "{{verdict}}", now=True
@@ -263,7 +264,7 @@ def waiting(labels: Labels, where: str) -> sdk.Panel:
         "Series that need training",
         "Known, but without a model in force. They are trained with the next run, once they have enough history "
         "(training.min_history).",
-        "none: every known series has a model in force",
+        "no series is known to wait for a model",
     )
     expr = f"{one(f'anomaly_training_needed{where}')} == 1"
     return table(
@@ -280,7 +281,7 @@ def runs_by_outcome() -> sdk.Panel:
     about = About(
         "Training runs by outcome",
         "Runs of the training process within the time range.",
-        "no training run in this time range",
+        "none so far",
     )
     query = Query(
         "sum by (outcome) (increase(anomaly_exporter_training_runs_total[$__range])) > 0", "{{outcome}}", now=True

@@ -12,6 +12,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models import dashboard as sdk
 
+from anomaly_exporter import metrics
+from anomaly_exporter.config import CANARY_TAG
 from anomaly_exporter.rendering import links
 from dashboards import FOLDER, files
 from dashboards.__main__ import main
@@ -19,7 +21,7 @@ from dashboards.board import Layout, LayoutError
 from dashboards.fields import SERIES_UID
 from dashboards.home import watched
 from dashboards.promql import Labels
-from support.dashboard_files import Board, boards, panels
+from support.dashboard_files import Board, asked, boards, metric_names, panels, selectors
 from support.rule_configs import default_config
 
 BOARDS = boards()
@@ -113,6 +115,16 @@ def test_a_panel_says_how_to_read_it_and_what_it_means_when_it_is_empty(panel: B
 
 
 @each_panel
+def test_a_tile_without_a_value_says_so_briefly_and_never_looks_healthy(panel: Board) -> None:
+    if panel["type"] == "stat":
+        defaults = panel["fieldConfig"]["defaults"]
+        assert len(defaults["noValue"]) <= 20
+        lowest = defaults["thresholds"]["steps"][0]
+        assert lowest.get("value") is None
+        assert lowest["color"] in ("text", "transparent", "red")
+
+
+@each_panel
 def test_a_time_series_never_rounds_its_axis(panel: Board) -> None:
     """Grafana writes the text for no value beside ticks that rounding removes."""
     if panel["type"] == "timeseries":
@@ -164,6 +176,16 @@ def test_every_dashboard_leads_to_the_others_with_choice_and_time(board: Board) 
     assert link["includeVars"]
     assert link["keepTime"]
     assert "placement" not in link
+
+
+def test_the_canary_is_nobodys_anomaly() -> None:
+    """A series with spikes on a schedule, there to test the way to the mailbox, is not counted anywhere."""
+    for board in BOARDS:
+        for query in asked(board):
+            for selector, _ in selectors(query.expr):
+                specs = [metrics.BY_NAME[name] for name in metric_names(selector) & set(metrics.BY_NAME)]
+                if any(spec.place != "self" for spec in specs):
+                    assert f'tag!="{CANARY_TAG}"' in selector.prettify(), f"{query}: {selector.prettify()}"
 
 
 def test_mails_set_only_variables_that_the_series_dashboard_has() -> None:
