@@ -44,7 +44,7 @@ def test_amtool_accepts_the_committed_configuration() -> None:
 
 
 def test_amtool_accepts_a_configuration_with_hostile_tags(tmp_path: Path) -> None:
-    assert f"{len(TEAMS) + 2} receivers" in amtool("check-config", written(of_teams(), tmp_path))
+    assert f"{len(TEAMS) + 3} receivers" in amtool("check-config", written(of_teams(), tmp_path))
 
 
 @pytest.mark.parametrize("tag", TEAMS)
@@ -92,7 +92,7 @@ def test_two_routes_of_one_tag_become_one_receiver_that_mails_both_teams() -> No
         {"tag": "a", "emails": ["y@example.org", "z@example.org"]},
     ]
     document = configuration(routed(routes=routes))
-    assert len(document["route"]["routes"]) == 2, "the watchdog and the tag"
+    assert len(document["route"]["routes"]) == 3, "the watchdog, the tag and the canary"
     mails = document["receivers"][2]["email_configs"]
     assert [(mail["to"], mail["send_resolved"]) for mail in mails] == [
         ("x@example.org", False),
@@ -102,7 +102,8 @@ def test_two_routes_of_one_tag_become_one_receiver_that_mails_both_teams() -> No
 
 
 def test_without_default_addresses_the_default_receiver_mails_nobody(tmp_path: Path) -> None:
-    assert configuration(routed())["receivers"] == [{"name": DEFAULT_RECEIVER}, {"name": "watchdog"}]
+    names = (DEFAULT_RECEIVER, "watchdog", "canary")
+    assert configuration(routed())["receivers"] == [{"name": name} for name in names]
     amtool("check-config", written(routed(), tmp_path))
 
 

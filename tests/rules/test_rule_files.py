@@ -32,8 +32,11 @@ CONFIGS = {
             {"metric": 'a\\d|"b"', "labels": {"namespace": "das.*"}, "text": "look"},
         ],
     ),
+    "canary": config(canary={"enabled": True, "every": "2h"}),
     "hostile": config(static_labels={"env": HOSTILE[1]}, links={"grafana_url": "http://g/{{ x }}"}),
 }
+WELL = ("AnomalyWatchdog", "AnomalyExporterCanary")
+"""Alerts that say that all is well."""
 QUERY = re.compile(r'query (?:\(printf )?("(?:[^"\\]|\\.)*")')
 
 
@@ -48,7 +51,7 @@ def expressions(of: Config) -> Iterator[str]:
 
 
 def test_promtool_accepts_the_committed_rules() -> None:
-    assert "26 rules found" in promtool("check", "rules", str(RULES))
+    assert "28 rules found" in promtool("check", "rules", str(RULES))
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
@@ -100,7 +103,7 @@ def test_a_query_in_an_annotation_is_found_by_these_tests() -> None:
 def test_every_alert_keeps_the_conventions() -> None:
     for alert in all_alerts(default_config()):
         assert re.fullmatch(r"Anomaly([A-Z][a-z]+)+", alert.name)
-        assert alert.severity in ({"none"} if alert.name == "AnomalyWatchdog" else {"warning", "critical"})
+        assert alert.severity in ({"none"} if alert.name in WELL else {"warning", "critical"})
         rule = alert.document(1)
         assert {"alert", "severity", "service"} <= rule["labels"].keys()
         wanted = {"summary", "description", "message", "date", "hostname", "dashboard_url", "runbook_url"}

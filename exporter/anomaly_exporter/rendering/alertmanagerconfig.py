@@ -48,16 +48,17 @@ def objects(
         )
     if config.exposition.profile == "openshift":
         return [_object(config, name, namespace, labels, branches)]
-    by_tag = {branch.matcher.value: branch for branch in branches[1:]}
-    fixed = {target.tag for target in config.targets if target.tag}
-    free = any(target.tag is None and target.tag_from != "namespace" for target in config.targets)
+    by_tag = {branch.matcher.value: branch for branch in branches if branch.matcher.name == "tag"}
+    fixed = {target.tag for target in config.watched if target.tag}
+    free = any(target.tag is None and target.tag_from != "namespace" for target in config.watched)
     if lost := [tag for tag in by_tag if tag != SERVICE and (free or tag in fixed)]:
         raise ConfigError(
             f"routing.routes: alerts with the tags {lost} may come from any namespace or from none; under"
             " matcher_strategy OnNamespace no object can route them: expected another strategy, or tags from namespaces"
         )
+    about_us = [branch for branch in branches if branch.matcher.name != "tag"]
     own = [branch for tag, branch in by_tag.items() if tag in {SERVICE, namespace}]
-    out = [_object(config, name, namespace, labels, (branches[0], *own))]
+    out = [_object(config, name, namespace, labels, (*about_us, *own))]
     others = {tag: branch for tag, branch in by_tag.items() if tag not in {SERVICE, namespace}}
     return out + [_object(config, name, tag, labels, (branch,)) for tag, branch in others.items()]
 

@@ -12,7 +12,7 @@ from anomaly_exporter.config.rules import SeverityStep
 from . import entity, links, wording
 from .alert_rule import AlertRule
 from .durations import wall
-from .promql import string, without_replicas
+from .promql import WATCHED, selector, string, without_replicas
 from .recording import ANOMALOUS, GAP
 from .wording import DATE, SCORE
 
@@ -98,13 +98,13 @@ def dropped_to_zero(config: Config) -> AlertRule:
     """
     gap = wall(GAP, config.timing.speed)
     ways: dict[str, set[str]] = {}
-    for target in config.targets:
+    for target in config.watched:
         ways.setdefault(target.metric, set()).add(target.alerting.direction)
     upwards = [metric for metric, way in ways.items() if way == {"up"}]
-    where = f"{{metric!~{string('|'.join(upwards))}}}" if upwards else ""
+    chosen = (WATCHED, f"metric!~{string('|'.join(upwards))}") if upwards else (WATCHED,)
 
     def newest(operator: str, metric: str) -> str:
-        return without_replicas(operator, f"last_over_time({metric}{where}[{gap}])", "model")
+        return without_replicas(operator, f"last_over_time({selector(metric, {}, *chosen)}[{gap}])", "model")
 
     names = _without(config, "model")
     return AlertRule(

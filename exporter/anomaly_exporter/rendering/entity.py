@@ -32,7 +32,7 @@ def literal(text: str) -> str:
 
 def own_labels(config: Config) -> tuple[str, ...]:
     """Allow-listed labels of all targets under their configured names, in order of first use."""
-    return tuple(dict.fromkeys(label for target in config.targets for label in target.labels))
+    return tuple(dict.fromkeys(label for target in config.watched for label in target.labels))
 
 
 def labels(config: Config) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def namespace_labels(config: Config) -> tuple[str, ...]:
 
 def service(config: Config, of: str = "$labels") -> str:
     """Template of the label ``service``: the container; for entities without one, the last label of their target."""
-    names = dict.fromkeys(("container", *(target.labels[-1] for target in config.targets)))
+    names = dict.fromkeys(("container", *(target.labels[-1] for target in config.watched)))
     values = [f"{of}.{config.exposition.emitted(name)}" for name in names]
     return "{{ " + (f"or {' '.join(values)}" if len(values) > 1 else values[0]) + " }}"
 
@@ -83,7 +83,7 @@ def define_quantity(config: Config) -> str:
     """Template ``quantity``: (args metric value) as text in the unit that the configuration gives to the metric."""
     by_unit: dict[str, list[str]] = {}
     known: set[str] = set()
-    for target in config.targets:
+    for target in config.watched:
         if target.unit and target.metric not in known:
             by_unit.setdefault(target.unit, []).append(target.metric)
         known.add(target.metric)
@@ -99,4 +99,4 @@ def define_quantity(config: Config) -> str:
 
 def multivariate(config: Config) -> tuple[str, ...]:
     """Metrics of several features, whose series are told apart by ``feature``."""
-    return tuple(dict.fromkeys(target.metric for target in config.targets if len(target.queries) > 1))
+    return tuple(dict.fromkeys(target.metric for target in config.watched if len(target.queries) > 1))

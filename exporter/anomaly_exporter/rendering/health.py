@@ -125,7 +125,7 @@ def coverage_low(config: Config, where: Mapping[str, str]) -> AlertRule:
 def data_lag(config: Config, where: Mapping[str, str]) -> AlertRule:
     """The newest sample of a target is too old. Lag is data time, which no clock compresses."""
     by_limit: dict[int, list[str]] = {}
-    for target in config.targets:
+    for target in config.watched:
         by_limit.setdefault(LAG + target.delay + 2 * target.step, []).append(target.name)
     clauses = []
     for limit, targets in by_limit.items():

@@ -8,7 +8,7 @@ from anomaly_exporter.config import Config
 
 from .alert_rule import AlertRule
 from .durations import number, wall
-from .promql import selector, string, without_replicas
+from .promql import WATCHED, selector, string, without_replicas
 from .self_alert import increase, self_alert
 
 LOAD_FAILURE_WINDOW = 900
@@ -35,7 +35,7 @@ def models_stale(config: Config, where: Mapping[str, str]) -> AlertRule:
     The series are on ``/metrics/detail``. Each metric has its own limit, the longest of its targets.
     """
     limits: dict[str, int] = {}
-    for target in config.targets:
+    for target in config.watched:
         limits[target.metric] = max(limits.get(target.metric, 0), STALE * target.training.every)
     by_limit: dict[int, list[str]] = {}
     for metric, limit in limits.items():
@@ -45,7 +45,7 @@ def models_stale(config: Config, where: Mapping[str, str]) -> AlertRule:
         # Under kps the label namespace is that of the watched series, not of the exporter.
         here = where if config.exposition.profile == "openshift" else {}
         chosen = [f"metric=~{string('|'.join(metrics))}"] if len(by_limit) > 1 else []
-        series = selector("anomaly_model_evaluated_timestamp_seconds", here, *chosen)
+        series = selector("anomaly_model_evaluated_timestamp_seconds", here, WATCHED, *chosen)
         stale.append(f"time() - {without_replicas('max', series)} > {number(limit, config.timing.speed)}")
     return self_alert(
         config,
@@ -65,7 +65,7 @@ def training_failing(config: Config, where: Mapping[str, str]) -> AlertRule:
     """No training of a target succeeded for two trainings in a row; every target has its own interval."""
     metric = "anomaly_exporter_training_last_success_timestamp_seconds"
     by_interval: dict[int, list[str]] = {}
-    for target in config.targets:
+    for target in config.watched:
         by_interval.setdefault(target.training.every, []).append(target.name)
     clauses = []
     for every, targets in by_interval.items():
@@ -110,7 +110,7 @@ def promotion_rejected(config: Config, where: Mapping[str, str]) -> AlertRule:
     """The promotion gate kept many older models. One now and then is the gate at work."""
     judged = selector("anomaly_exporter_promotions_total", where)
     rejected = selector("anomaly_exporter_promotions_total", {**where, "verdict": "rejected"})
-    window = wall(2 * max(target.training.every for target in config.targets), config.timing.speed)
+    window = wall(2 * max(target.training.every for target in config.watched), config.timing.speed)
     part = without_replicas("sum", increase(rejected, window), "verdict")
     whole = without_replicas("sum", increase(judged, window), "verdict")
     return self_alert(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anomaly_exporter.config import CANARY_TAG
+
 REPLICA_LABELS = ("pod", "instance", "endpoint", "job", "service")
 """What a scrape adds. Rules aggregate it away: two replicas, or a rollout, must not make two alerts."""
+
+WATCHED = f'tag!="{CANARY_TAG}"'
+"""Matcher of the series that were asked for, which the canary's is not. In every selector that counts series."""
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

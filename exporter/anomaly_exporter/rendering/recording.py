@@ -11,7 +11,7 @@ from anomaly_exporter.config import Config
 from . import entity
 from .alert_rule import RecordingRule
 from .durations import wall
-from .promql import without_replicas
+from .promql import WATCHED, without_replicas
 
 GAP = 180
 """Missing scrapes of up to this many seconds change nothing: the last value within them counts."""
@@ -29,10 +29,11 @@ TOP = "namespace_tag:anomaly_score:top5"
 def rules(config: Config) -> tuple[RecordingRule, ...]:
     """In the order in which they are evaluated, each from those before it; all before the alerts of their group."""
     gap = wall(GAP, config.timing.speed)
+    rate = wall(RATE, config.timing.speed)
     by = ", ".join(entity.namespace_labels(config))
-    score = without_replicas("max", f"last_over_time(anomaly_score[{gap}])")
-    detected = without_replicas("max", f"last_over_time(anomaly_detected[{gap}])")
-    points = without_replicas("max", f"rate(anomaly_points_total[{wall(RATE, config.timing.speed)}])")
+    score = without_replicas("max", f"last_over_time(anomaly_score{{{WATCHED}}}[{gap}])")
+    detected = without_replicas("max", f"last_over_time(anomaly_detected{{{WATCHED}}}[{gap}])")
+    points = without_replicas("max", f"rate(anomaly_points_total{{{WATCHED}}}[{rate}])")
     return (
         # last_over_time bridges missed scrapes but, unlike max_over_time, ends with the first 0.
         RecordingRule(ANOMALOUS, f"{score}\nand\n{detected} == 1"),

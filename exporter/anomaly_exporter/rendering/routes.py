@@ -12,10 +12,11 @@ from typing import Literal
 
 from anomaly_exporter.config import Config, Route, Slack
 
-from . import anomalies, entity, health
+from . import anomalies, canary, entity, health
 
 DEFAULT_RECEIVER = "default"
 WATCHDOG_RECEIVER = "watchdog"
+CANARY_RECEIVER = "canary"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def default_receiver(config: Config) -> Receiver:
 
 
 def branches(config: Config) -> tuple[Branch, ...]:
-    """The watchdog's branch, then one per tag; several routes of one tag tell all their teams."""
+    """The watchdog's branch, one per tag, the canary's; several routes of one tag tell all their teams."""
     routing = config.routing
     urls = ((routing.watchdog_url, False),) if routing.watchdog_url else ()
     watchdog = Branch(
@@ -81,10 +82,17 @@ def branches(config: Config) -> tuple[Branch, ...]:
         Receiver(WATCHDOG_RECEIVER, webhooks=urls),
         every=routing.watchdog_every,
     )
+    home = config.canary.webhook_url if config.canary.enabled else None
+    # Its group must have ended before the next spike, or that would be no news; see group_interval of such branches.
+    own = Branch(
+        Matcher("alertname", canary.CANARY),
+        Receiver(CANARY_RECEIVER, webhooks=((home, False),) if home else ()),
+        every=config.canary.every // 4,
+    )
     by_tag: dict[str, list[Route]] = {}
     for route in routing.routes:
         by_tag.setdefault(route.tag, []).append(route)
-    return (watchdog, *(_branch(tag, routes) for tag, routes in by_tag.items()))
+    return (watchdog, *(_branch(tag, routes) for tag, routes in by_tag.items()), own)
 
 
 def receiver_name(tag: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anomaly_exporter.config import Config
 
-from . import anomalies, health, recording
+from . import anomalies, canary, health, recording
 from .alert_rule import AlertRule, Rule
 from .durations import wall
 
@@ -22,6 +22,7 @@ def groups(config: Config, namespace: str | None = None) -> dict[str, tuple[Rule
     return {
         "anomaly-exporter.anomalies": (*recording.rules(config), *anomalies.alerts(config)),
         "anomaly-exporter.health": (*health.recording_rules(config, namespace), *health.alerts(config, namespace)),
+        "anomaly-exporter.canary": canary.alerts(config, namespace),
     }
 
 
