@@ -17,7 +17,7 @@ from anomaly_exporter.demo.judging import SLACK, Notice, judge
 from anomaly_exporter.demo.mailbox import Mail
 from anomaly_exporter.demo.processes import StackError
 from anomaly_exporter.demo.recording import Event, load
-from anomaly_exporter.demo.replay import around, document
+from anomaly_exporter.demo.replay import around, document, report
 from anomaly_exporter.demo.scenario import Scenario
 from anomaly_exporter.demo.terminal import mail_text, score_line
 from anomaly_exporter.workload import SERVICES, Cluster
@@ -160,6 +160,17 @@ def test_mails_of_other_teams_find_nothing_and_are_false_unless_forgiven() -> No
 def test_the_first_of_several_mails_tells_the_delay() -> None:
     findings = judge([FAULT], [], [Notice("cart", 1500), Notice("cart", 1200)])
     assert findings.found == ((FAULT, Notice("cart", 1200)),)
+
+
+def test_a_report_names_what_was_found_missed_and_false() -> None:
+    late = Event("cart", 9000, 9300, "cpu_consumed")
+    findings = judge([FAULT, late], [], [Notice("cart", 1180), Notice("ad", 4000)])
+    assert report("mailed", findings) == (
+        "mailed: 1 of 2 events, 1 false\n"
+        "  found   Thu 00:16  cart cpu_contention, after 3.0 min\n"
+        "  missed  Thu 02:30  cart cpu_consumed\n"
+        "  false   Thu 01:06  ad"
+    )
 
 
 # --- recorded series

@@ -22,6 +22,7 @@ from .stand import Stand
 from .story import Story, StoryError
 from .terminal import say, title
 
+DASHBOARDS = Path(__file__).resolve().parents[3] / "dashboards"  # beside a checkout; not part of the package
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
@@ -72,6 +73,8 @@ def _keep_running(stand: Stand) -> None:
     title("Everything keeps running; Ctrl-C ends it")
     for name, url in stand.urls.items():
         say(f"  {name:<13}{url}")
+    if DASHBOARDS.is_dir() and "Prometheus" in stand.urls:
+        say(f"  Grafana: provision the dashboards in {DASHBOARDS} (*.json) on this Prometheus as data source")
     forever = threading.Event()
     while not forever.wait(1.0):
         stand.check()
