@@ -388,7 +388,7 @@ def card(labels: Labels, where: str) -> sdk.Panel:
             hidden(labels),
             named("Series", links=fields.to_series(labels), custom__minWidth=140),
             named("Trained", unit="dateTimeFromNow", custom__minWidth=120),
-            like("^(Model|Architecture)$", custom__minWidth=95),
+            named("Architecture", custom__minWidth=115),
             named("Masked", unit="percentunit", decimals=1),
             named("Loss", decimals=3),
             named("Took", unit="s"),
