@@ -24,6 +24,8 @@ WINDOW = 24
 """Samples a replay's model sees at once."""
 WARM_UP = WINDOW + 6
 """Steps of the test part that are backfilled before the live part begins, so that windows are full."""
+MOST = 2 * 3600
+"""Data seconds within which the faults lie that the command shows."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def findings(recording: Recording, stretch: Stretch, notices: Sequence[Notice]) 
 
 
 def tell(on: ExitStack, folder: Path, data: Path, dataset: str) -> stand.Stand:
-    """The replay as ``anomaly-exporter demo --replay`` shows it: the first three faults that can be seen.
+    """The replay as ``anomaly-exporter demo --replay`` shows it: up to three faults that can be seen.
 
     Raises:
         StoryError: none of them reached its team.
@@ -174,7 +176,10 @@ def tell(on: ExitStack, folder: Path, data: Path, dataset: str) -> stand.Stand:
     entities = () if dataset == "nezha_ob" else ("machine-1-6",)
     recording = load(data, dataset, entities)
     earliest = recording.test[0] + (WARM_UP + 5) * recording.step
-    events = [e for e in recording.events if e.start >= earliest][:3]
+    visible = [e for e in recording.events if e.start >= earliest]
+    if not visible:
+        raise StoryError(f"{dataset} holds no fault after its first full window")
+    events = [e for e in visible[:3] if e.start < visible[0].start + MOST]
     stretch = around(recording, events)
     title(f"Replay of {dataset}: {len(recording.entities)} entities, {len(recording.block.series)} series")
     say(f"  trained on what lies before {clock_face(recording.test[0])}, live from {clock_face(stretch.start)};")
