@@ -127,10 +127,10 @@ def test_each_team_gets_the_mail_of_its_own_incident_and_only_that(start: Start)
     stack.exporter.scores |= {CRAB: 0.4, DAS: 0.4, Series("dbs", "dbs2go"): 0.4}
     stack.exporter.scores[CRAB] = 2.5
     crab = stack.mail("crab")
-    assert crab.subject == "crabserver memory 2.5, expected 500m (crab, k8s-prod)"
+    assert crab.subject == "crabserver memory 2.5, expected 0.5 (crab, k8s-prod)"
     stack.exporter.scores[DAS] = 3
     das = stack.mail("das")
-    assert das.subject == "das-server cpu 3 cores, expected 500m cores (das, k8s-prod)"
+    assert das.subject == "das-server cpu 3 cores, expected 0.5 cores (das, k8s-prod)"
     assert [m.recipients for m in stack.box.mails] == [(team("crab"),), (team("das"),)]
     stack.exporter.scores[CRAB] = 0.4
     over = stack.mail("crab", "^Resolved after")
@@ -194,7 +194,7 @@ def test_when_prometheus_stops_the_outside_receiver_misses_the_watchdog(start: S
 def test_two_replicas_of_the_exporter_are_one_alert_and_one_mail(start: Start) -> None:
     stack = start(replicas=2)
     stack.exporter.scores[CRAB] = 2.5
-    assert stack.mail("crab").subject == "crabserver memory 2.5, expected 500m (crab, k8s-prod)"
+    assert stack.mail("crab").subject == "crabserver memory 2.5, expected 0.5 (crab, k8s-prod)"
     assert len(stack.prometheus.query("anomaly_score")) == 2
     assert len(stack.alerts(alertname="AnomalyDetected")) == 1
     assert len(stack.mails("crab")) == 1

@@ -88,7 +88,7 @@ def test_the_numbers_of_the_description_are_found_for_any_label_value(value: str
     ]
     description = f"cpu of b (model=fc env=k8s-prod namespace={value} container=b): score 2, anomalous from 1;"
     description += " threshold 4; worst score 2"
-    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description, "cpu: observed 500m cores")])
+    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description, "cpu: observed 0.5 cores")])
 
 
 NEXT = "What changed just before it began? Look for a deployment, a changed configuration or a restart."
@@ -124,7 +124,7 @@ def detected(labels: dict[str, str], description: str, values: str) -> dict[str,
 
 
 UNITS = {
-    "cores": (0.25, "250m cores"),
+    "cores": (0.25, "0.25 cores"),
     "bytes": (1536, "1.5 kiB"),
     "bytes_per_second": (1536, "1.5 kiB/s"),
     "per_second": (1536, "1.536k/s"),

@@ -13,15 +13,19 @@ from anomaly_exporter.config import Config
 
 from .promql import string
 
+NUMBER = (
+    '{{ if and (lt .arg1 1000.0) (gt .arg1 -1000.0) }}{{ printf "%.3g" .arg1 }}{{ else }}{{ humanize .arg1 }}{{ end }}'
+)
+"""Three digits read at a glance, and 0.77 is easier to compare with 2.05 than 770m."""
 BYTES = '{{ reReplaceAll "^([-+.0-9e]+)(.*)$" "${1} ${2}B" (humanize1024 .arg1) }}'
 UNIT_FORMATS = {
-    "cores": "{{ humanize .arg1 }} cores",
+    "cores": f"{NUMBER} cores",
     "bytes": BYTES,
     "bytes_per_second": f"{BYTES}/s",
-    "per_second": "{{ humanize .arg1 }}/s",
+    "per_second": f"{NUMBER}/s",
     "seconds": "{{ humanizeDuration .arg1 }}",
     "ratio": "{{ humanizePercentage .arg1 }}",
-    "count": "{{ humanize .arg1 }}",
+    "count": NUMBER,
 }
 
 
@@ -92,8 +96,7 @@ def define_quantity(config: Config) -> str:
         pattern = string(f"^({'|'.join(metrics)})$")
         lines.append(f"{{{{- {keyword} match {pattern} .arg0 }}}}{UNIT_FORMATS[unit]}")
         keyword = "else if"
-    plain = "{{ humanize .arg1 }}"
-    lines += [f"{{{{- else }}}}{plain}", "{{- end }}"] if by_unit else [plain]
+    lines += [f"{{{{- else }}}}{NUMBER}", "{{- end }}"] if by_unit else [NUMBER]
     return "\n".join([*lines, "{{- end -}}"]) + "\n"
 
 
