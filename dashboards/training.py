@@ -15,7 +15,6 @@ from .fields import (
     BAD,
     GOOD,
     NEUTRAL,
-    NOTICE,
     TRAINING_STATES,
     WARN,
     like,
@@ -29,8 +28,8 @@ from .series import hidden
 VARIABLES: Final = ("env", "namespace", "container", "metric", "model")
 NO_DETAIL: Final = "no training yet, or /metrics/detail is not scraped"
 NO_MODEL: Final = "no model yet"
-STATE_NUMBERS: Final = {"waiting": 1, "succeeded": 0, "stopped": 2, "failed": 3, "running": 4}
-"""State -> number in the state timeline."""
+STATE_NUMBERS: Final = {"waiting": 0, "succeeded": 1, "stopped": 2, "failed": 3, "running": 4}
+"""State -> number in the state timeline; of several states at the same time the highest is shown."""
 
 
 def dashboard(labels: Labels) -> sdk.Dashboard:
@@ -148,8 +147,7 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Newest training of every series",
         "When it began, how it ended, how long it took, how many passes over the data it made, the loss on data held "
-        "back from it, and whether the series still waits for a first model. Click a series to see what the model "
-        "makes of it.",
+        "back from it. Waiting: no model yet. Click a series to see what the model makes of it.",
         NO_DETAIL,
     )
     identity = labels.identity
@@ -159,37 +157,33 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
         "Duration": f"max by ({identity}) (anomaly_training_duration_seconds{where})",
         "Epochs": f"max by ({identity}) (anomaly_training_epochs{where})",
         "Loss": f"max by ({identity}) (anomaly_training_loss{also(where, split='validation')})",
-        "Waits": f"max by ({identity}) (anomaly_training_needed{where})",
     }
     letters = {f"Value #{chr(ord('A') + index)}": name for index, name in enumerate(values)}
     names = {
+        "series": "Series",
         "env": "Env",
         "model": "Model",
         labels.namespace: "Namespace",
         labels.container: "Container",
-        "workload": "Workload",
-        "node": "Node",
         "metric": "Metric",
         "Value #B": "Started",
         "state": "Status",
     }
     colors = {state: (state, color) for state, color in TRAINING_STATES.items()}
-    links = fields.to_series(labels)
+    absent = fields.mapping({"$__all": ("–", "text")})
     return table(
         about,
         [Query(labels.named(expr), rows=True) for expr in values.values()],
         columns=[*names, *(letter for letter in letters if letter not in ("Value #A", "Value #B"))],
-        left_out=["series", "Value #A"],
+        left_out=["Value #A"],
         renamed={**letters, **names},
         paged=True,
         sort=("Started", True),
         unit="none",
         overrides=[
-            like(
-                "^(Namespace|Container|Workload|Node)$", links=links, mappings=fields.mapping({"$__all": ("–", "text")})
-            ),
-            like("^(Workload|Node)$", custom__hidden=True),
-            like("^(Namespace|Container|Model|Env)$", custom__minWidth=110),
+            named("Series", links=fields.to_series(labels), custom__minWidth=200),
+            like("^(Namespace|Container)$", mappings=absent, custom__minWidth=105),
+            like("^(workload|node)$", custom__hidden=True),
             named("Started", unit="dateTimeAsIso", custom__width=170),
             named(
                 "Status",
@@ -199,7 +193,6 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
             ),
             named("Duration", unit="s"),
             named("Loss", decimals=4),
-            named("Waits", mappings=fields.mapping({"0": ("no", "text"), "1": ("yes", NOTICE)})),
         ],
     )
 
