@@ -83,8 +83,18 @@ def cli() -> None:
 @click.option(
     "--web.telemetry-path", "telemetry_path", default="/metrics", show_default=True, help="Path of the metrics."
 )
+@click.option(
+    "--shard",
+    default="0/1",
+    show_default=True,
+    envvar="ANOMALY_EXPORTER_SHARD",
+    show_envvar=True,
+    help="Score only part i of n of the entities, as i/n; auto/n takes i from the end of the host name (StatefulSet).",
+)
 @log_options
-def serve(config_path: Path, listen: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str) -> None:
+def serve(
+    config_path: Path, listen: tuple[str, ...], telemetry_path: str, shard: str, log_level: str, log_format: str
+) -> None:
     """Score every series once per interval, expose the gauges, retrain in a child process.
 
     \b
@@ -94,14 +104,21 @@ def serve(config_path: Path, listen: tuple[str, ...], telemetry_path: str, log_l
     from .serve import run
 
     setup_logging(log_level, log_format)
-    sys.exit(run(config_path, listen, telemetry_path))
+    sys.exit(run(config_path, listen, telemetry_path, shard))
 
 
 @cli.command()
 @config_option
 @click.option("--target", required=True, help="Name of the target to train.")
 @click.option("--model", default=None, help="Train only this model of the target; all of them when left out.")
-@click.option("--shard", default="0/1", show_default=True, help="Train only part i of n of the entities, as i/n.")
+@click.option(
+    "--shard",
+    default="0/1",
+    show_default=True,
+    envvar="ANOMALY_EXPORTER_SHARD",
+    show_envvar=True,
+    help="Train only part i of n of the entities, as i/n; auto/n takes i from JOB_COMPLETION_INDEX (Indexed Job).",
+)
 @click.option(
     "--output",
     type=click.Choice(["text", "json"]),

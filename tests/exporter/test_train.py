@@ -187,8 +187,23 @@ def test_shards_share_out_the_entities_and_merge_their_models(tmp_path: Path) ->
     assert {e.get("entity") for e, _ in in_force(tmp_path).entries} == set(names)
 
 
+def test_a_shard_that_owns_nobody_has_done_its_work(tmp_path: Path) -> None:
+    write_series(tmp_path, {"only": 5.0})
+    owner = shard_of(entity("only"), 2)
+    code, events = trained(tmp_path, shard=f"{1 - owner}/2")
+    assert (code, events.of("done")[0]["outcome"]) == (0, "succeeded")
+    assert Generations(DirectoryBlobs(tmp_path / "store")).current("cpu") is None
+
+
+def test_an_indexed_job_tells_a_shard_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
+    assert wanted(configured(tmp_path), "auto/3").shard == (2, 3)
+    with pytest.raises(ConfigError, match=r"--shard: expected i/n with 0 <= i < n"):
+        wanted(configured(tmp_path), "auto/2")
+
+
 def test_the_shard_of_an_entity_never_changes() -> None:
-    assert [shard_of(entity(f"e{i}"), 4) for i in range(8)] == [1, 1, 1, 3, 0, 0, 3, 0]
+    assert [shard_of(entity(f"e{i}"), 4) for i in range(8)] == [3, 2, 0, 2, 3, 0, 1, 3]
 
 
 def test_only_the_model_asked_for_is_trained(tmp_path: Path) -> None:

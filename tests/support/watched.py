@@ -14,6 +14,7 @@ from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Target
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.generations import Entry, Generation, Generations
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History, data_digest
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Scores, Snapshot, TargetView
@@ -99,10 +100,10 @@ class World:
         self.generations = Generations(self.blobs)
         self.restart()
 
-    def restart(self) -> None:
-        """A new process: nothing is left but the store."""
+    def restart(self, shard: Shard = UNDIVIDED) -> None:
+        """A new process for the entities of ``shard``: nothing is left but the store."""
         self.metrics = SelfMetrics()
-        resources = Resources(self.source, self.history, self.generations, Clock(), self.metrics)
+        resources = Resources(self.source, self.history, self.generations, Clock(), self.metrics, shard)
         self.cycle = Cycle(self.config, resources)
 
     def train(self, target: str, model: str | None = None, until: int = NOW, **fields: object) -> Generation:

@@ -16,6 +16,7 @@ import numpy as np
 from anomaly_exporter.blobs import BlobError
 from anomaly_exporter.config import Target
 from anomaly_exporter.generations import Entry, Generation, GenerationError, GenerationMissingError, Generations
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_models import scorers
 from anomaly_models.exceptions import AnomalyModelsError, PackError, PackRejectedError
 from anomaly_models.frame import EntityKey, Scorer
@@ -58,8 +59,12 @@ class Models:
         return {"loaded": loaded, "failed": len(self.failed), "stale": len(self.outdated)}
 
 
-def load(generations: Generations, target: Target, data_digest: str, digest: str, before: Models) -> Models:
+def load(
+    generations: Generations, target: Target, data_digest: str, digest: str, before: Models, *, shard: Shard = UNDIVIDED
+) -> Models:
     """The models of the generation in force, whose digest is ``digest``; equal packs are taken over from ``before``.
+
+    Only those of entities that ``shard`` owns.
 
     Raises:
         GenerationError, BlobError, OSError: the generation cannot be used at all; ``before`` stays in force.
@@ -67,7 +72,7 @@ def load(generations: Generations, target: Target, data_digest: str, digest: str
     generation = generations.current(target.name)
     if generation is None:
         raise GenerationMissingError(f"the generation of {target.name} has vanished")
-    ours = [e for e in generation.entries.values() if e.model in target.models]
+    ours = [e for e in generation.entries.values() if e.model in target.models and shard.owns(e.entity)]
     current = [e for e in ours if e.data_digest == data_digest]
     groups: list[Group] = []
     failed: list[Entry] = []

@@ -12,6 +12,7 @@ from anomaly_models.exceptions import AnomalyModelsError
 from anomaly_models.frame import Block, Span, merge
 
 from .ring import Ring
+from .share import Share
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +20,13 @@ MOST_HOLES = 4
 """More holes in the history than this are read as one span."""
 
 
-def advance(ring: Ring, source: Source, target: Target, at: int) -> None:
+def advance(ring: Ring, source: Source, target: Target, at: int, share: Share) -> None:
     """Read the instants behind the newest one of ``ring`` up to ``at``, its own included. Raises SourceError."""
     if ring.end is not None and at >= ring.end:
-        ring.extend(_checked(source.read(target, Span(ring.end, at + target.step)), target))
+        ring.extend(share.of(_checked(source.read(target, Span(ring.end, at + target.step)), target)))
 
 
-def fill(ring: Ring, source: Source, history: History, target: Target, at: int) -> None:
+def fill(ring: Ring, source: Source, history: History, target: Target, at: int, *, share: Share) -> None:
     """Fill an empty ``ring`` so that it ends with the instant ``at``: tail of the history, and the rest read.
 
     Raises:
@@ -37,13 +38,15 @@ def fill(ring: Ring, source: Source, history: History, target: Target, at: int) 
         holes = [Span(holes[0].start, holes[-1].end)]
     # What was just read wins over what was kept: it is laid over it last.
     blocks += [_checked(source.read(target, hole), target) for hole in holes]
-    ring.extend(merge(blocks, span, target.step, target.features))
+    ring.extend(merge([share.of(block) for block in blocks], span, target.step, target.features))
 
 
 def _from_history(history: History, target: Target, span: Span) -> tuple[list[Block], list[Span]]:
     """What the history holds of ``span``, and what it lacks; all of it when the history cannot be read."""
     try:
-        return [history.read(target, span)], history.holes(target, span)
+        # In this order: what is appended meanwhile is then read twice and never missed.
+        holes = history.holes(target, span)
+        return [history.read(target, span)], holes
     except (BlobError, AnomalyModelsError, OSError) as error:
         log.warning(
             "the history cannot be read, warming up from the source alone",

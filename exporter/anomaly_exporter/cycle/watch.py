@@ -12,6 +12,7 @@ import numpy as np
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Target
 from anomaly_exporter.generations import GenerationMissingError, Generations
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History, data_digest
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Scores, TargetView, Unscored
@@ -23,6 +24,7 @@ from .groups import Group, Rules
 from .models import LoadError, Models, load
 from .reading import advance, fill
 from .ring import Ring
+from .share import Share
 from .tail import Tail
 
 log = logging.getLogger(__name__)
@@ -33,13 +35,17 @@ PATIENCE = 10
 
 @dataclass(frozen=True)
 class Resources:
-    """What the watches of all targets share; everything here may be used from several threads."""
+    """What the watches of all targets share; everything here may be used from several threads.
+
+    ``shard``: the part of the entities that this process scores.
+    """
 
     source: Source
     history: History
     generations: Generations
     clock: Clock
     metrics: SelfMetrics
+    shard: Shard = UNDIVIDED
 
 
 class Watch:
@@ -56,6 +62,7 @@ class Watch:
         self._rules = Rules.of(target)
         self._configured_window = max(config.model(name).window for name in target.models)
         self._digest = data_digest(target)
+        self._share = Share(resources.shard)
         self._models = Models()
         self._ring: Ring | None = None
         self._expected = 0
@@ -74,7 +81,7 @@ class Watch:
             log.error("a target cannot be read", extra={"target": self.target.name, "error": str(error)})
             return self._blind(at, str(error))
         newest = ring.newest()
-        if not newest.any() and self._models.series:
+        if not self._share.answered and self._models.series:
             message = "the source answered without a single sample, though models are in force"
             log.error(message, extra={"target": self.target.name})
             return self._blind(at, message)
@@ -97,7 +104,9 @@ class Watch:
                 self._patience -= 1
                 return
             self._tried, self._troubled, self._patience = digest, True, PATIENCE
-            self._models = load(self._generations, self.target, self._digest, digest, self._models)
+            self._models = load(
+                self._generations, self.target, self._digest, digest, self._models, shard=self._share.shard
+            )
         except LoadError as error:
             self._metrics.inc("model_load_failures_total", reason=getattr(error, "reason", "unreadable"))
             log.error(
@@ -125,12 +134,12 @@ class Watch:
         missed = 0 if ring is None or ring.end is None else (at + self.target.step - ring.end) // self.target.step
         if ring is None or ring.rows < rows or missed >= ring.rows:
             ring = Ring(rows, self.target.step, len(self.target.queries), self._capacity)
-            fill(ring, self.source, self._history, self.target, at)
+            fill(ring, self.source, self._history, self.target, at, share=self._share)
             for group in self._models.groups:
                 group.forget()
             self._ring = ring
         else:
-            advance(ring, self.source, self.target, at)
+            advance(ring, self.source, self.target, at, self._share)
         return ring
 
     def _replay(self) -> int:
@@ -223,8 +232,12 @@ class Watch:
             generation=models.generation.number if models.generation else None,
             models=counts,
             trained_at=max((e.trained_at for g in models.groups for e in g.entries), default=None),
-            untrained=bool(set(self.target.models) - trained),
+            untrained=bool(set(self.target.models) - trained) and self._has_entities(),
         )
+
+    def _has_entities(self) -> bool:
+        """Whether there may be something to train: a shard can own no entity of a target at all."""
+        return self._share.shard.total == 1 or bool(self._ring and self._ring.entities)
 
     def _lag(self, now: float) -> float | None:
         """Age of the newest raw sample; None when the source cannot tell, which never stops the scoring."""

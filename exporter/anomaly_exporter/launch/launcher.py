@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TAG, Config, Target
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingState, TrainingStatus
 
@@ -77,11 +78,14 @@ class LocalLauncher:
         clock: Clock,
         metrics: SelfMetrics,
         command: Sequence[str] = (sys.executable, "-m", "anomaly_exporter"),
+        *,
+        shard: Shard = UNDIVIDED,
     ) -> None:
         self._path = config_path
         self._clock = clock
         self._metrics = metrics
         self._command = tuple(command)
+        self._shard = shard
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._child: Child | None = None
@@ -170,7 +174,7 @@ class LocalLauncher:
 
     def _arguments(self, name: str) -> list[str]:
         level = logging.getLevelName(log.getEffectiveLevel()).lower().replace("warning", "warn")
-        flags = ["--config", str(self._path), "--target", name, "--output", "json"]
+        flags = ["--config", str(self._path), "--target", name, "--output", "json", "--shard", str(self._shard)]
         return ["train", *flags, "--log.format", "json", "--log.level", level]
 
     def _react(self, name: str, event: Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Final
 
 from anomaly_exporter import __version__
 from anomaly_exporter.config import ConfigError, load
+from anomaly_exporter.generations.sharding import parse_shard
 from anomaly_exporter.http_server import parse_address
 from anomaly_exporter.sources import SourceError
 
@@ -25,11 +27,19 @@ EXIT_OK: Final = 0
 EXIT_CONFIG: Final = 2
 EXIT_SOURCE: Final = 3
 
+POD_INDEX: Final = "POD_INDEX"
+"""May hold the ordinal of a StatefulSet's pod; the end of its host name does anyway."""
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(config_path: Path, listen: Sequence[str] = (":8345",), telemetry_path: str = "/metrics") -> int:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration. The exit code."""
+def run(
+    config_path: Path,
+    listen: Sequence[str] = (":8345",),
+    telemetry_path: str = "/metrics",
+    shard: str = "0/1",
+) -> int:
+    """Serve the entities of ``shard`` until SIGTERM or SIGINT; SIGHUP reloads the configuration. The exit code."""
     try:
         loaded = load(config_path)
         addresses = [parse_address(text) for text in listen]
@@ -38,7 +48,8 @@ def run(config_path: Path, listen: Sequence[str] = (":8345",), telemetry_path: s
                 f"--web.telemetry-path: expected a path such as /metrics, not / and not below /-/, "
                 f"received {telemetry_path!r}"
             )
-        service = Service(loaded, config_path, addresses, telemetry_path)
+        part = parse_shard(shard, {POD_INDEX: os.environ.get(POD_INDEX), "host name": socket.gethostname()})
+        service = Service(loaded, config_path, addresses, telemetry_path, shard=part)
     except SourceError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_SOURCE
@@ -50,7 +61,8 @@ def run(config_path: Path, listen: Sequence[str] = (":8345",), telemetry_path: s
         where = ", ".join(f"http://{address}{telemetry_path}" for address in service.server.addresses)
         log.info(
             "listening",
-            extra={"addresses": where, "version": __version__, "targets": len(loaded.config.targets)},
+            extra={"addresses": where, "version": __version__, "targets": len(loaded.config.targets)}
+            | {"shard": str(part)},
         )
         try:
             for number in signals:

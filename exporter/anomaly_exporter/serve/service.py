@@ -14,6 +14,7 @@ from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedCo
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
 from anomaly_exporter.generations import Generations
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History
 from anomaly_exporter.http_server import Address, Limits, Server
 from anomaly_exporter.launch import LocalLauncher
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """Everything `serve` runs, from :meth:`start` to :meth:`stop`.
+    """Everything `serve` runs, from :meth:`start` to :meth:`stop`, for the entities of ``shard``.
 
     Raises:
         OSError: an address cannot be listened on.
@@ -41,10 +42,13 @@ class Service:
         addresses: Sequence[Address],
         telemetry_path: str = "/metrics",
         launcher: LocalLauncher | None = None,
+        *,
+        shard: Shard = UNDIVIDED,
     ) -> None:
         config = loaded.config
         self.metrics = SelfMetrics()
         self._path = config_path
+        self._shard = shard
         self._config = config
         self._pending: tuple[Config, Source] | None = None
         self._lock = threading.Lock()
@@ -56,9 +60,10 @@ class Service:
         self._history = History(self._blobs)
         self._source = open_source(config, self._clock, self._counters, self._blobs)
         generations = Generations(self._blobs, self._clock.wall)
-        self._cycle = Cycle(config, Resources(self._source, self._history, generations, self._clock, self.metrics))
+        resources = Resources(self._source, self._history, generations, self._clock, self.metrics, shard)
+        self._cycle = Cycle(config, resources)
         self._labels, self._details = Labels(config), DetailCache()
-        self.launcher = launcher or LocalLauncher(config_path, config, self._clock, self.metrics)
+        self.launcher = launcher or LocalLauncher(config_path, config, self._clock, self.metrics, shard=shard)
         self.station = Station(self._clock, self.metrics)
         self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
         self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
@@ -72,8 +77,8 @@ class Service:
         except (BlobError, OSError) as error:
             log.error("the store cannot be swept", extra={"error": str(error)})
         self.metrics.begin("queries_total", "outcome", ("ok", "invalid", "limit", "rejected", "unavailable"))
-        self.metrics.set("total_shards", 1)
-        self.metrics.set("shard_ordinal", 0)
+        self.metrics.set("total_shards", self._shard.total)
+        self.metrics.set("shard_ordinal", self._shard.ordinal)
         self._reloaded(successful=True)
         self._configured()
         self.server.start()

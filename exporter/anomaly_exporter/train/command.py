@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from anomaly_exporter.blobs import BlobError, DirectoryBlobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, ConfigError, Target, load
 from anomaly_exporter.generations import GenerationError, Generations
-from anomaly_exporter.generations.sharding import shard_of
+from anomaly_exporter.generations.sharding import UNDIVIDED, Shard, ShardError, parse_shard
 from anomaly_exporter.history import History
 from anomaly_exporter.sources import SourceCounters, SourceError, open_source
 from anomaly_models.frame import Span, newest_instant
@@ -32,17 +31,18 @@ from .stopping import EXIT_STOPPED, Stopped, stop_on_signals
 log = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_CONFIG, EXIT_SOURCE, EXIT_NOTHING, EXIT_STORE = 0, 2, 3, 4, 5
-_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})\Z")
+INDEX = "JOB_COMPLETION_INDEX"
+"""Where Kubernetes tells the pods of an Indexed Job their number."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to train: ``models`` of ``target`` for the entities of part ``shard`` = (i, n)."""
+    """What to train: ``models`` of ``target`` for the entities of ``shard``."""
 
     config: Config
     target: Target
     models: tuple[str, ...]
-    shard: tuple[int, int] = (0, 1)
+    shard: Shard = UNDIVIDED
 
 
 def run(config_path: Path, target: str, *, model: str | None = None, shard: str = "0/1", output: str = "text") -> int:
@@ -60,10 +60,10 @@ def run(config_path: Path, target: str, *, model: str | None = None, shard: str 
 
 def request(config: Config, target: str, model: str | None = None, shard: str = "0/1") -> Request:
     """What the command line asks for. Raises ConfigError, naming what was expected."""
-    found = _SHARD.match(shard)
-    if not found or not int(found.group(1)) < int(found.group(2)):
-        raise ConfigError(f"--shard: expected i/n with 0 <= i < n, such as 0/4, received {shard!r}")
-    part = int(found.group(1)), int(found.group(2))
+    try:
+        part = parse_shard(shard, {INDEX: os.environ.get(INDEX)})
+    except ShardError as error:
+        raise ConfigError(str(error)) from error
     try:
         wanted = config.target(target)
     except KeyError:
@@ -107,14 +107,15 @@ def _guarded(wanted: Request, emit: Emit, clock: Clock) -> int:
         hint = " (pip install 'anomaly-exporter[train-cpu]')" if isinstance(error, ModuleNotFoundError) else ""
         log.error("the configuration cannot be trained", extra={**about, "error": f"{error}{hint}"})
         return EXIT_CONFIG
-    if not any(o.trained for o in outcomes.values()):
+    if outcomes is not None and not any(o.trained for o in outcomes.values()):
         failed = {model: dict(o.failed) for model, o in outcomes.items()}
         log.error("nothing could be trained", extra={**about, "failed": str(failed)})
         return EXIT_NOTHING
     return EXIT_OK
 
 
-def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome]:
+def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome] | None:
+    """What became of the entities, per model; None when the shard owns none of those that there are."""
     config, target = wanted.config, wanted.target
     began = clock.wall()
     blobs = DirectoryBlobs(config.store.path)
@@ -124,9 +125,12 @@ def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome]:
     source = open_source(config, clock, SourceCounters(), blobs)
     samples = update(source, history, target, span)
     history.retain(target, span.start - target.step)
-    part, parts = wanted.shard
-    entities = [e for e in history.entities(target, span) if shard_of(e, parts) == part]
+    everybody = history.entities(target, span)
+    entities = [e for e in everybody if wanted.shard.owns(e)]
     emit({"event": "start", "target": target.name, "entities": len(entities), "samples_read": samples})
+    if everybody and not entities:
+        log.info("this shard owns no entity of the target", extra={"target": target.name, "shard": str(wanted.shard)})
+        return None
     run_ = Run(config, target, clock, history, generations, span, began, emit)
     outcomes = run_.fit(wanted.models, entities)
     pruned = generations.prune(target.name, config.store.keep_generations)
