@@ -23,6 +23,8 @@ STEP = r"`^(?:[^\n]*\n){%s}([^\n]+)\n(?:.|\n)*$`"
 """Reads line number ``%s`` of ``next_steps``."""
 LASTED = '{{ reReplaceAll "([hm])0s$" "$1" (printf "%s" ((.EndsAt.Sub .StartsAt).Truncate 1000000000)) }}'
 TIME = '.UTC.Format "2006-01-02 15:04:05 MST"'
+CLEAN = r' | reReplaceAll `[\n\r\x{200E}\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}]+` " "'
+"""Ends a pipeline in the subject: no line breaks, and nothing that turns the direction of what follows."""
 SCORE = r"`(?s)^.*\): score ([^\n]*)$`"
 """Reads the numbers of the score at the end of ``description``."""
 
@@ -46,17 +48,18 @@ def subject(config: Config) -> str:
     one = (
         f"{{{{ $values := .Annotations.values }}}}"
         f'{{{{ if and (eq $.Status "firing") (ne .Labels.metric "several") (match {row} $values) }}}}'
-        f'{{{{ .Labels.service }}}} {{{{ reReplaceAll {row} "$1 $2, expected $3" $values }}}}'
+        f'{{{{ .Labels.service{CLEAN} }}}} {{{{ reReplaceAll {row} "$1 $2, expected $3" $values }}}}'
         '{{ else if or (eq .Labels.metric "several") (eq .Labels.alertname "AnomalyDroppedToZero") }}'
-        '{{ reReplaceAll `\\.$` "" .Annotations.message }}'
-        "{{ else }}{{ .Labels.service }} {{ .Labels.metric }}{{ end }}"
+        f'{{{{ reReplaceAll `\\.$` "" .Annotations.message{CLEAN} }}}}'
+        f"{{{{ else }}}}{{{{ .Labels.service{CLEAN} }}}} {{{{ .Labels.metric{CLEAN} }}}}{{{{ end }}}}"
     )
-    few = "{{ range $i, $one := $alerts }}{{ if $i }}, {{ end }}{{ .Labels.service }} {{ .Labels.metric }}{{ end }}"
-    many = "{{ len $alerts }}{{ with .CommonLabels.metric }} {{ . }}{{ end }} anomalies"
-    many += "{{ with .CommonLabels.service }} of {{ . }}{{ end }}"
+    few = "{{ range $i, $one := $alerts }}{{ if $i }}, {{ end }}"
+    few += f"{{{{ .Labels.service{CLEAN} }}}} {{{{ .Labels.metric{CLEAN} }}}}{{{{ end }}}}"
+    many = f"{{{{ len $alerts }}}}{{{{ with .CommonLabels.metric }}}} {{{{ .{CLEAN} }}}}{{{{ end }}}} anomalies"
+    many += f"{{{{ with .CommonLabels.service }}}} of {{{{ .{CLEAN} }}}}{{{{ end }}}}"
     ours = "{{ with .CommonLabels.alertname }}{{ . }}{{ else }}{{ len $alerts }} alerts{{ end }}"
     where = f".CommonLabels.{namespace}"
-    place = f"{{{{ if {where} }}}} ({{{{ {where} }}}}{{{{ with .CommonLabels.env }}}}, {{{{ . }}}}{{{{ end }}}})"
+    place = f"{{{{ if {where} }}}} ({{{{ {where}{CLEAN} }}}}{{{{ with .CommonLabels.env }}}}, {{{{ . }}}}{{{{ end }}}})"
     place += "{{ else if .CommonLabels.env }} ({{ .CommonLabels.env }}){{ end }}"
     return (
         "{{ $alerts := .Alerts.Firing }}"

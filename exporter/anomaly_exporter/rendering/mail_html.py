@@ -64,11 +64,11 @@ def _alert(*, namespace: str, first: str, row: str, step: str, score: str, laste
 {{{{- if eq .Status "resolved" }}}}RESOLVED after {lasted}
 {{{{- else }}}}{{{{ .Labels.severity | toUpper }}}}{{{{ end }}}}
 <span style="font-weight: normal; {GREY}">&nbsp;
-<bdi>{{{{ with .Labels.{namespace} }}}}{{{{ . }}}}, {{{{ end }}}}{{{{ .Labels.env }}}}</bdi></span></div>
-<div style="font-size: 20px; font-weight: 600; line-height: 1.3; margin: 6px 0 2px"><bdi>
-{{{{- if and (ne .Labels.metric "several") (match {first} .Annotations.values) }}}}{{{{ .Labels.service }}}}
-{{{{ reReplaceAll {first} "$1: $2, expected $3" .Annotations.values }}}}
-{{{{- else }}}}{{{{ .Annotations.message }}}}{{{{ end }}}}</bdi></div>
+{{{{ with .Labels.{namespace} }}}}<bdi>{{{{ . }}}}</bdi>, {{{{ end }}}}<bdi>{{{{ .Labels.env }}}}</bdi></span></div>
+<div style="font-size: 20px; font-weight: 600; line-height: 1.3; margin: 6px 0 2px">
+{{{{- if and (ne .Labels.metric "several") (match {first} .Annotations.values) }}}}<bdi>{{{{ .Labels.service }}}}</bdi>
+<bdi>{{{{ reReplaceAll {first} "$1: $2, expected $3" .Annotations.values }}}}</bdi>
+{{{{- else }}}}<bdi>{{{{ .Annotations.message }}}}</bdi>{{{{ end }}}}</div>
 <div style="{SMALL}">{{{{ if eq .Status "resolved" }}}}It is over. These were the last numbers while it stood.
 {{{{- else }}}}{{{{ .Annotations.summary }}}}{{{{ end }}}}</div>
 {_values(row)}
