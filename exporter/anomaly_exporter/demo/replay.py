@@ -25,7 +25,7 @@ WINDOW = 24
 WARM_UP = WINDOW + 6
 """Steps of the test part that are backfilled before the live part begins, so that windows are full."""
 MOST = 2 * 3600
-"""Data seconds within which the faults lie that the command shows."""
+"""Data seconds within which the faults lie that the command shows, and the longest of them."""
 
 
 @dataclass(frozen=True)
@@ -173,16 +173,17 @@ def tell(on: ExitStack, folder: Path, data: Path, dataset: str) -> stand.Stand:
     """
     if lacking := missing_programs():
         raise StoryError(f"a replay needs Prometheus and Alertmanager; not installed: {', '.join(lacking)}")
-    entities = () if dataset == "nezha_ob" else ("machine-1-6",)
+    entities = () if dataset == "nezha_ob" else ("machine-1-7",)
     recording = load(data, dataset, entities)
     earliest = recording.test[0] + (WARM_UP + 5) * recording.step
-    visible = [e for e in recording.events if e.start >= earliest]
+    visible = [e for e in recording.events if e.start >= earliest and e.end - e.start <= MOST]
     if not visible:
         raise StoryError(f"{dataset} holds no fault after its first full window")
     events = [e for e in visible[:3] if e.start < visible[0].start + MOST]
     stretch = around(recording, events)
     title(f"Replay of {dataset}: {len(recording.entities)} entities, {len(recording.block.series)} series")
-    say(f"  trained on what lies before {clock_face(recording.test[0])}, live from {clock_face(stretch.start)};")
+    known = stretch.start - stretch.lead * stretch.speed
+    say(f"  trained on what lies before {clock_face(known)}, live from {clock_face(stretch.start)};")
     say(f"  time runs {stretch.speed:g} times faster")
     running = start(on, folder, recording, stretch)
     for name, url in running.urls.items():
