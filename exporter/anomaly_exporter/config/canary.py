@@ -24,8 +24,9 @@ SHORTEST: Final = 5
 """Steps that a spike must last for persistence, two evaluations and a late cycle."""
 PARTS: Final = 8
 """A spike takes at most this part of its period: what is learned from is mostly quiet."""
-CEILING: Final = 3.0
-"""Highest threshold in scaler units, of which the wave has 1 and the spike 9: spikes may be learned from."""
+FLOOR, CEILING = 2.0, 3.0
+"""Bounds of the threshold in scaler units, of which the wave has about 1 and the spike 9: whatever part of the series was
+learned from, spikes or a flat piece of the wave, the one is found and the other is not."""
 FIRST, HISTORY, RETRAIN = 2, 8, 4
 """Periods of history for the first training, for any training, and between two trainings."""
 
@@ -68,7 +69,7 @@ class Canary(Section):
 def canary_target(canary: Canary) -> dict[str, Any]:
     """The target that watches the canary, as it would be written in the file.
 
-    It is a target like any other, with the simplest model and a threshold that spikes in its history cannot raise.
+    It is a target like any other, with the simplest model and a threshold that its history cannot spoil.
     """
     return {
         "name": CANARY_TARGET,
@@ -87,6 +88,6 @@ def canary_target(canary: Canary) -> dict[str, Any]:
             "every": RETRAIN * canary.every,
             "contamination": 0,
         },
-        "threshold": {"base": "mad", "ceiling": CEILING},
+        "threshold": {"base": "mad", "floor": FLOOR, "ceiling": CEILING},
         "alerting": {"persistence": 2, "clear_after": 2, "minimum_deviation": SPIKE / 2},
     }

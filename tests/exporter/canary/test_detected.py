@@ -32,7 +32,7 @@ def scraped(span: Span, offset: float) -> Block:
     return block
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, CANARY.every // TARGET.step),
     st.integers(FIRST * CANARY.every // TARGET.step, HISTORY * CANARY.every // TARGET.step),

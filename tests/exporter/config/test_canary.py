@@ -35,7 +35,7 @@ def test_when_on_a_target_like_any_other_reads_the_series_back_and_is_not_among_
 def test_sections_for_all_targets_do_not_reach_it() -> None:
     config = on(rest="alerting: {persistence: 60, hold: 9}\nthreshold: {floor: 50}\ntraining: {min_history: 10d}\n")
     target = config.target(CANARY_TARGET)
-    assert (target.alerting.persistence, target.alerting.hold, target.threshold.floor) == (2, 0, 0.05)
+    assert (target.alerting.persistence, target.alerting.hold, target.threshold.floor) == (2, 0, 2.0)
     assert target.training.min_history == 7200
     assert config.target("web").alerting.persistence == 60
 
