@@ -25,8 +25,8 @@ SHORTEST: Final = 5
 PARTS: Final = 8
 """A spike takes at most this part of its period: what is learned from is mostly quiet."""
 FLOOR, CEILING = 2.0, 3.0
-"""Bounds of the threshold in scaler units, of which the wave has about 1 and the spike 9: whatever part of the series was
-learned from, spikes or a flat piece of the wave, the one is found and the other is not."""
+"""Bounds of the threshold in scaler units, of which the wave has about 1 and the spike 9: whatever part of the series
+was learned from, spikes or a flat piece of the wave, the one is found and the other is not."""
 FIRST, HISTORY, RETRAIN = 2, 8, 4
 """Periods of history for the first training, for any training, and between two trainings."""
 
