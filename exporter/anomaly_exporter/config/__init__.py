@@ -3,7 +3,7 @@
 from .alerting import Alerting
 from .base import format_duration, parse_duration
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
-from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
+from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .exposition import Exposition, Links
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
@@ -37,6 +37,7 @@ __all__ = [
     "Route",
     "Routing",
     "Rules",
+    "ScrapeConnection",
     "SecretKey",
     "SeverityStep",
     "SimulatorConnection",

@@ -1,4 +1,4 @@
-"""Where samples come from: the Prometheus HTTP API, or files."""
+"""Where samples come from: the Prometheus HTTP API, files, or the page of an application beside us."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import PositiveSeconds, Section
+from .base import LabelName, PositiveSeconds, Section
 
 
 def _http_url(value: str) -> str:
@@ -87,3 +87,25 @@ class SimulatorConnection(Section):
     """Data time in seconds at which the simulated cluster was born."""
     incident_file: Path | None = None
     """JSON file through which the demo injects an incident."""
+
+
+class ScrapeConnection(Section):
+    """The metrics page of one application, read by ourselves: the sidecar, where no Prometheus is asked."""
+
+    url: Annotated[str, AfterValidator(_http_url)]
+    """The page, for example http://localhost:8080/metrics; text format 0.0.4 or OpenMetrics."""
+    interval: PositiveSeconds = 15
+    """Distance of two scrapes; not longer than the smallest step of a target."""
+    timeout: PositiveSeconds = 10
+    """Deadline of one scrape, body included."""
+    labels: dict[LabelName, str] = {}
+    """Labels of every series of the page, such as namespace and container. A series' own label of that name becomes
+    `exported_<name>`, as with Prometheus."""
+    save_every: PositiveSeconds = 300
+    """How often what was scraped is appended to the history; a process that is killed loses at most so much."""
+    max_answer_bytes: int = Field(16 * 2**20, ge=2**10)
+    """A page larger than this is refused instead of filling the memory."""
+    max_series: int = Field(20_000, ge=1)
+    """A page with more series for one query than this is refused."""
+    tls: Tls = Tls()
+    """CA, client certificate."""

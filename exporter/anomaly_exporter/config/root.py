@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from .alerting import Alerting
 from .base import LabelName, Name, Section
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
-from .connection import FilesConnection, PrometheusConnection, SimulatorConnection
+from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .exposition import Exposition, Links
 from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
@@ -29,6 +29,8 @@ class Config(Section):
     """Read series from the Prometheus HTTP API."""
     files: FilesConnection | None = None
     """Read series from a folder of tables."""
+    scrape: ScrapeConnection | None = None
+    """Read the metrics page of one application (sidecar); see docs/sidecar.md."""
     simulator: SimulatorConnection | None = None
     """Read series from the built-in simulator (demo)."""
     store: Store = Store()
@@ -107,9 +109,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _scraped_every_step(self) -> Self:
+        for target in self.targets if self.scrape else ():
+            if self.scrape and target.step < self.scrape.interval:
+                raise ValueError(
+                    f"scrape.interval must not exceed a target's step: {self.scrape.interval} s, but target "
+                    f"{target.name!r} has a step of {target.step} s"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if sum(x is not None for x in (self.prometheus, self.files, self.simulator)) != 1:
-            raise ValueError("exactly one of prometheus, files, simulator must be given: where are the series?")
+        if sum(x is not None for x in (self.prometheus, self.files, self.scrape, self.simulator)) != 1:
+            raise ValueError("exactly one of prometheus, files, scrape, simulator must be given: where are the series?")
         if not self.targets:
             raise ValueError("targets must not be empty: name a preset (presets: [kubernetes]) or write a target")
         names = [t.name for t in self.targets]

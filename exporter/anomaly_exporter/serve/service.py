@@ -20,7 +20,7 @@ from anomaly_exporter.http_server import Address, Limits, Server
 from anomaly_exporter.launch import LocalLauncher
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot
-from anomaly_exporter.sources import Source, SourceCounters, SourceError, open_source
+from anomaly_exporter.sources import ScrapeSource, Source, SourceCounters, SourceError, open_source
 
 from .site import Site
 
@@ -82,6 +82,7 @@ class Service:
         self._reloaded(successful=True)
         self._configured()
         self.server.start()
+        _begin(self._source, self._history)
         self._thread.start()
         self.launcher.start()
 
@@ -93,6 +94,7 @@ class Service:
         if self._thread.ident is not None:
             self._thread.join(5.0)
         self._cycle.close()
+        _end(self._source)
         self.server.stop()
 
     def reload(self) -> str | None:
@@ -115,7 +117,9 @@ class Service:
     def _source_of(self, config: Config) -> Source:
         """The source in use, or a new one where the connection changed. Raises SourceError."""
         now = self._config
-        if (config.prometheus, config.files, config.simulator) == (now.prometheus, now.files, now.simulator):
+        if (config.prometheus, config.files, config.simulator) == (now.prometheus, now.files, now.simulator) and (
+            config.scrape == now.scrape and (config.scrape is None or config.targets == now.targets)
+        ):
             return self._source
         return open_source(config, self._clock, self._counters, self._blobs)
 
@@ -160,8 +164,12 @@ class Service:
         with self._lock:
             if self._pending is None:
                 return
+            before = self._source
             (self._config, self._source), self._pending = self._pending, None
             config, source = self._config, self._source
+        if source is not before:
+            _end(before)
+            _begin(source, self._history)
         self._cycle.reconfigure(config, source)
         self._labels, self._details = Labels(config), DetailCache()
         self.launcher.reconfigure(config)
@@ -191,6 +199,17 @@ class Service:
         self.metrics.raise_to("samples_read_total", counted.samples)
         for reason, count in list(self._history.failures.items()):
             self.metrics.raise_to("store_failures_total", count, reason=f"history_{reason}")
+
+
+def _begin(source: Source, history: History) -> None:
+    """A source that remembers for itself begins to; others have a server that does."""
+    if isinstance(source, ScrapeSource):
+        source.start(history)
+
+
+def _end(source: Source) -> None:
+    if isinstance(source, ScrapeSource):
+        source.close()
 
 
 def _limits(config: Config) -> Limits:

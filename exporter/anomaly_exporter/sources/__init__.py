@@ -1,4 +1,4 @@
-"""Where series come from: the Prometheus HTTP API, tables, or the simulator of the demo."""
+"""Where series come from: the Prometheus HTTP API, tables, an application's own page, or the simulator of the demo."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from .base import (
 )
 from .files import FilesSource
 from .prometheus import PrometheusSource
+from .scrape import ScrapeSource
 from .simulator import SimulatorSource
 
 __all__ = [
     "FilesSource",
     "PrometheusSource",
+    "ScrapeSource",
     "SimulatorSource",
     "Source",
     "SourceAnswerError",
@@ -40,6 +42,8 @@ def open_source(config: Config, clock: Clock, counters: SourceCounters, blobs: B
         return PrometheusSource(config.prometheus, clock, counters, blobs)
     if config.files:
         return FilesSource(config.files, counters)
+    if config.scrape:
+        return ScrapeSource(config.scrape, config.targets, clock, counters)
     if config.simulator:
         return SimulatorSource(config.simulator, counters)
-    raise SourceRejectedError("exactly one of prometheus, files, simulator must be configured, received none")
+    raise SourceRejectedError("exactly one of prometheus, files, scrape, simulator must be configured, received none")

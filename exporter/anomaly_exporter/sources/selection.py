@@ -35,16 +35,20 @@ def plain(target: Target, query: Query) -> Selector:
             f"target {target.name!r}, query {query.name!r}: expected a plain selector such as "
             f'cpu{{namespace="a"}}: only Prometheus evaluates PromQL; received {query.expr[:120]!r}'
         )
-    for matcher in found.matchers:
+    check_patterns(f"target {target.name!r}, query {query.name!r}", found)
+    return found
+
+
+def check_patterns(where: str, wanted: Selector) -> None:
+    """Raises SourceRejectedError, with ``where`` in front, for a bad regular expression in ``wanted``."""
+    for matcher in wanted.matchers:
         if "~" in matcher.operator:
             try:
                 re.compile(matcher.value)
             except re.error as error:
                 raise SourceRejectedError(
-                    f"target {target.name!r}, query {query.name!r}: {matcher.label} {matcher.operator} "
-                    f"{matcher.value!r} is no regular expression: {error}"
+                    f"{where}: {matcher.label} {matcher.operator} {matcher.value!r} is no regular expression: {error}"
                 ) from error
-    return found
 
 
 def assemble(target: Target, times: I64, series: Iterable[RawSeries]) -> Block:
@@ -54,7 +58,7 @@ def assemble(target: Target, times: I64, series: Iterable[RawSeries]) -> Block:
     for one in series:
         for feature, wanted in enumerate(selectors):
             if wanted.matches(one.metric, one.labels):
-                groups.setdefault((_entity(target, one.labels), feature), []).append(one.values)
+                groups.setdefault((entity_of(target, one.labels), feature), []).append(one.values)
     entities = tuple(sorted({entity for entity, _ in groups}))
     where = {entity: n for n, entity in enumerate(entities)}
     values = np.full((len(times), len(entities), len(selectors)), np.nan, np.float32)
@@ -64,7 +68,8 @@ def assemble(target: Target, times: I64, series: Iterable[RawSeries]) -> Block:
     return Block(start, target.step, entities, target.features, values)
 
 
-def _entity(target: Target, labels: Mapping[str, str]) -> EntityKey:
+def entity_of(target: Target, labels: Mapping[str, str]) -> EntityKey:
+    """The entity that a series with ``labels`` belongs to."""
     renamed = {**labels, **{new: labels[old] for old, new in target.rename.items() if old in labels}}
     return EntityKey.of(target.name, {name: renamed.get(name, "") for name in target.labels})
 

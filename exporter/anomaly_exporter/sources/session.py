@@ -36,7 +36,7 @@ _LONGEST_LINE = 4000
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class _Deadline:
+class Deadline:
     """Ends a request at a moment, whatever it is doing: the socket is shut down under it, a blocked read returns.
 
     A timeout per read would not do: a server that drips a byte now and then never runs into one.
@@ -51,7 +51,7 @@ class _Deadline:
         self._timer = threading.Timer(seconds, self._fire)
         self._timer.daemon = True
 
-    def __enter__(self) -> _Deadline:
+    def __enter__(self) -> Deadline:
         self._timer.start()
         _current.deadline = self
         return self
@@ -81,7 +81,7 @@ class _Deadline:
 
 
 class _Current(threading.local):
-    deadline: _Deadline | None = None
+    deadline: Deadline | None = None
 
 
 _current = _Current()
@@ -171,7 +171,7 @@ class CheckedSession(requests.Session):
             method, kwargs["data"], kwargs["params"] = "POST", kwargs["params"], None
         kwargs["headers"] = {**(kwargs.get("headers") or {}), **self._credentials()}
         kwargs.update(allow_redirects=False, stream=True, timeout=(min(timeout, _CONNECT), timeout))
-        with _Deadline(timeout) as deadline:
+        with Deadline(timeout) as deadline:
             try:
                 response = super().request(method, url, *args, **kwargs)
                 try:
@@ -182,7 +182,7 @@ class CheckedSession(requests.Session):
                     # A socket shut down within the head looks like a head that ended, and an empty body.
                     raise TimeoutError("deadline passed")
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                raise _explained(error, deadline, self.connection.url) from error
+                raise explained(error, deadline, self.connection.url) from error
         return Reply(decode(body, self._expected.instants))
 
     def _read(self, response: requests.Response) -> bytearray:
@@ -197,7 +197,7 @@ class CheckedSession(requests.Session):
                     raise SourceAnswerError(f"the answer is larger than max_answer_bytes = {cap}: it is not used")
                 break
         if not ok:
-            raise _refusal(response, body[:cap])
+            raise refusal(response, body[:cap])
         return body
 
     def _credentials(self) -> Mapping[str, str]:
@@ -226,7 +226,7 @@ def _secret(file: Path) -> str:
     return text
 
 
-def _refusal(response: requests.Response, body: bytes | bytearray) -> Exception:
+def refusal(response: requests.Response, body: bytes | bytearray) -> Exception:
     """The error that a status other than 200 stands for."""
     status, text = response.status_code, error_text(body)
     if 300 <= status < 400:
@@ -252,7 +252,7 @@ def _retry_after(value: str | None) -> float | None:
     return None
 
 
-def _explained(error: Exception, deadline: _Deadline, url: str) -> Exception:
+def explained(error: Exception, deadline: Deadline, url: str) -> Exception:
     """What failed on the way, as a SourceError."""
     if deadline.expired or isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
         return SourceUnavailableError(f"{shown(url)}: no complete answer within {deadline.seconds:.1f} s")

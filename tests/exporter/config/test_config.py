@@ -113,7 +113,7 @@ def test_recipes_that_look_at_one_sample_have_a_short_window_unless_told_otherwi
         ),
         (MINIMAL + "training: {every: 2 hours}\n", "expected a duration such as 60s, 5m, 2h, 30d or 1h30m"),
         (MINIMAL + "training: {split: [0.5, 0.1, 0.1]}\n", "split must be three positive shares that sum to 1"),
-        (MINIMAL + "files: {path: x}\n", "exactly one of prometheus, files, simulator"),
+        (MINIMAL + "files: {path: x}\n", "exactly one of prometheus, files, scrape, simulator"),
         ("prometheus: {url: 'http://p'}", "targets must not be empty"),
         ("prometheus: {url: 'http://p'}\npresets: [kubernets]", "'kubernets' is unknown, expected one of"),
         (MINIMAL + "    models: [transformer]\n", "names the model 'transformer'; known are"),
