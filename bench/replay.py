@@ -3,7 +3,8 @@
     python bench/replay.py ../shared/data/series --dataset nezha_ob --speed 60
 
 Takes (length of the test part) / speed: nezha_ob needs twelve minutes at 60. Models are fitted once, on the
-training part; events before the first full window of the test part are counted as missed.
+training part; events before the first full window of the test part are counted as missed. Alertmanager does not mail
+again while an alert stands: an event in its time counts as detected, not as mailed.
 """
 
 from __future__ import annotations

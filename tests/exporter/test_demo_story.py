@@ -157,6 +157,13 @@ def test_mails_of_other_teams_find_nothing_and_are_false_unless_forgiven() -> No
     assert judge([FAULT], [OTHER], [Notice("front", 1100)]).found == ()
 
 
+def test_a_mail_that_only_repeats_an_alert_is_judged_by_when_that_began() -> None:
+    much_later = 1300 + SLACK + 1
+    assert judge([FAULT], [], [Notice("cart", much_later, since=1200)]).false == ()
+    assert judge([FAULT], [], [Notice("cart", much_later, since=1200)]).found == ()
+    assert len(judge([FAULT], [], [Notice("cart", much_later, since=much_later)]).false) == 1
+
+
 def test_the_first_of_several_mails_tells_the_delay() -> None:
     findings = judge([FAULT], [], [Notice("cart", 1500), Notice("cart", 1200)])
     assert findings.found == ((FAULT, Notice("cart", 1200)),)

@@ -13,10 +13,18 @@ SLACK = 600
 
 @dataclass(frozen=True)
 class Notice:
-    """A mail that says something fires: the tag whose team got it, and when (data time)."""
+    """A mail that says something fires: the tag whose team got it, and when (data time).
+
+    ``since`` is when the newest of its alerts began; a repeated mail is not a new alert. None = at ``at``.
+    """
 
     entity: str
     at: float
+    since: float | None = None
+
+    @property
+    def began(self) -> float:
+        return self.at if self.since is None else self.since
 
 
 @dataclass(frozen=True)
@@ -31,20 +39,20 @@ class Findings:
 def judge(events: Sequence[Event], forgiven: Sequence[Event], notices: Sequence[Notice]) -> Findings:
     """Every event with the first mail to its team between its start and ``SLACK`` after its end.
 
-    One mail can tell of several events: Alertmanager does not mail again while an alert stands. A mail is false when it
-    belongs to no event and its entity was not labelled otherwise up to ``SLACK`` before it.
+    One mail can tell of several events: Alertmanager does not mail again while an alert stands. A mail is false when
+    its alert began where nothing is labelled for its entity.
     """
     found, missed = [], []
     for event in events:
-        mails = [n for n in notices if n.entity == event.entity and _within(event, n)]
+        mails = [n for n in notices if n.entity == event.entity and _within(event, n.at)]
         if mails:
             found.append((event, min(mails, key=lambda n: n.at)))
         else:
             missed.append(event)
     labelled = (*events, *forgiven)
-    false = [n for n in notices if not any(e.entity == n.entity and _within(e, n) for e in labelled)]
+    false = [n for n in notices if not any(e.entity == n.entity and _within(e, n.began) for e in labelled)]
     return Findings(tuple(found), tuple(missed), tuple(false))
 
 
-def _within(event: Event, notice: Notice) -> bool:
-    return event.start <= notice.at <= event.end + SLACK
+def _within(event: Event, at: float) -> bool:
+    return event.start <= at <= event.end + SLACK

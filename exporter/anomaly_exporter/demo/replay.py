@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ WARM_UP = WINDOW + 6
 """Steps of the test part that are backfilled before the live part begins, so that windows are full."""
 MOST = 2 * 3600
 """Data seconds within which the faults lie that the command shows, and the longest of them."""
+
+SINCE = re.compile(r"^since\s+(\S+ \S+ \+0000)$", re.MULTILINE)
+"""When an alert began, in the text part of a mail."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,20 @@ def play(running: stand.Stand, until: int, seen: Callable[[Mail], None] = lambda
 
 def mail_notices(running: stand.Stand) -> list[Notice]:
     """A notice per mail that says something fires, and per team that got it."""
-    mails = running.mailbox.mails if running.mailbox else ()
-    return [
-        Notice(to.partition("-team@")[0], running.clock.to_data(m.received_at))
-        for m in mails
-        if not m.subject.startswith("Resolved")
-        for to in m.recipients
-    ]
+    clock = running.clock
+    out = []
+    for mail in running.mailbox.mails if running.mailbox else ():
+        if mail.subject.startswith("Resolved"):
+            continue
+        began = [datetime.strptime(s, "%Y-%m-%d %H:%M:%S %z").timestamp() for s in SINCE.findall(_utc(mail))]
+        since = clock.to_data(max(began)) if began else None
+        for to in mail.recipients:
+            out.append(Notice(to.partition("-team@")[0], clock.to_data(mail.received_at), since))
+    return out
+
+
+def _utc(mail: Mail) -> str:
+    return mail.body("plain").replace(" UTC", " +0000")
 
 
 def detection_notices(running: stand.Stand, stretch: Stretch, step: int) -> list[Notice]:
