@@ -11,7 +11,7 @@ import pytest
 
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config
-from anomaly_exporter.launch import LocalLauncher, launcher
+from anomaly_exporter.launch import LocalLauncher
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TargetView
 from anomaly_exporter.sources import SourceUnavailableError
@@ -46,7 +46,7 @@ def test_a_canary_that_cannot_be_read_spoils_no_cycle(of: Config, tmp_path: Path
 
 
 def test_its_trainings_run_and_are_not_counted(of: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "POLL", 0.02)
+    monkeypatch.setattr(f"{LocalLauncher.__module__}.POLL", 0.02)
     done = {"event": "trained", "target": "x", "model": "zscore", "entities": 2, "failed": {}, "generation": 1}
     program = tmp_path / "train.py"
     program.write_text(f"print({json.dumps(json.dumps(done))}, flush=True)\n")
