@@ -48,6 +48,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.line(11, (24, runs(labels, where)))
     layout.line(6, (8, progress()), (8, reasons()), (8, decisions()))
     layout.line(6, (16, waiting(labels, where)), (8, runs_by_outcome()))
+    layout.line(7, (9, failures()), (15, learning()))
     layout.row("What training costs and how it converges")
     layout.line(8, (8, memory()), (8, losses(where)), (8, durations(where)))
     layout.line(8, (8, epochs(where)), (8, masked(where)), (8, samples_read()))
@@ -250,6 +251,33 @@ def decisions() -> sdk.Panel:
         like("^(rejected|refused)", thresholds=fields.steps(((None, WARN),))),
     ]
     return stat(about, query, unit="none", decimals=0, show="value_and_name", overrides=overrides)
+
+
+def failures() -> sdk.Panel:
+    about = About(
+        "Why trainings failed",
+        "Targets whose newest training process failed, and why. The models before it stay in force; the next attempt "
+        "comes after a pause that doubles each time.",
+        "no training has failed",
+    )
+    return table(
+        about,
+        [Query(one("anomaly_exporter_training_failure_info"), rows=True)],
+        columns=["target", "reason"],
+        renamed={"target": "Target", "reason": "Reason"},
+        sort=("Target", False),
+    )
+
+
+def learning() -> sdk.Panel:
+    about = About(
+        "Loss curves of running trainings",
+        "Loss after every pass over the data, mean of the models being fitted; each fall is one batch of models. "
+        "Validation that rises while train falls means learning by heart: early stopping keeps the weights before it.",
+        "nothing is being fitted now; see Next training",
+    )
+    query = Query(one("anomaly_exporter_training_loss"), "{{target}} {{model}} {{split}}")
+    return timeseries(about, [query], unit="none", low=0)
 
 
 def waiting(labels: Labels, where: str) -> sdk.Panel:

@@ -106,12 +106,17 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Training of one target, as its process reports it. Times are wall time, ``progress`` runs from 0 to 1."""
+    """Training of one target, as its process reports it. Times are wall time, ``progress`` runs from 0 to 1.
+
+    ``epochs`` by model and ``losses`` by model and split are those of the batch in training, empty when none is.
+    """
 
     state: TrainingState = "waiting"
     started_at: float | None = None
     seconds: float | None = None
     progress: float = 0.0
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    losses: Mapping[tuple[str, str], float] = field(default_factory=dict)
     next_at: float | None = None
     succeeded_at: float | None = None
     samples_read: int | None = None

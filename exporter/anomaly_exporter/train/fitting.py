@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import platform
 import time
 from collections import Counter
@@ -205,7 +206,10 @@ class Progress:
 
     def epoch(self, said: Any) -> None:
         """One epoch of the fit is over; ``said`` is what the learner reports of it."""
-        self.run.emit(self.run._event("progress", model=self.model, done=self.done, total=self.total, epoch=said.epoch))
+        losses = {"train": said.train_loss, "validation": said.val_loss}
+        finite = {split: loss for split, loss in losses.items() if math.isfinite(loss)}
+        so_far = {"model": self.model, "done": self.done, "total": self.total}
+        self.run.emit(self.run._event("progress", **so_far, epoch=said.epoch, loss=finite))
 
 
 class _Committer:
