@@ -4,12 +4,13 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 PYTHON ?= python3
+LOCK := $(BIN)/uv pip compile -q --upgrade --no-header --no-emit-index-url --no-annotate --generate-hashes --universal --python-version 3.11
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
-.PHONY: install system demo test lint bench reference dashboards lock clean help
+.PHONY: install system demo test lint bench reference dashboards sync lock clean help
 
 install: $(VENV)/.installed ## create .venv with the pinned, hashed dependencies and this project
 
@@ -40,16 +41,22 @@ lint: install ## ruff, mypy --strict, import-linter
 bench: install ## speed and memory side by side with the obvious alternatives (ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
-reference: install ## regenerate docs/configuration.md, docs/metrics.md, rules/ and dashboards/
+reference: install ## regenerate docs/configuration.md, docs/metrics.md, rules/, dashboards/ and the chart's copies
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m dashboards
+	PYTHONPATH=. $(BIN)/python charts/generate.py
+
+sync: install ## regenerate what the chart holds of the rest: rules, routes, dashboards, schema, README
+	PYTHONPATH=. $(BIN)/python charts/generate.py
 
 dashboards: install ## regenerate the Grafana dashboards (ARGS="--profile openshift --out FOLDER")
 	$(BIN)/python -m dashboards $(ARGS)
 
 lock: install ## pin the dependencies again
-	$(BIN)/uv pip compile -q --upgrade --no-header --no-emit-index-url --no-annotate --generate-hashes --universal --python-version 3.11 \
-	  --extra dev --extra kubernetes pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev --extra kubernetes pyproject.toml -o requirements.lock
+	$(LOCK) --extra kubernetes pyproject.toml -o requirements.serve.lock
+	$(LOCK) --extra kubernetes --extra train-cpu pyproject.toml -o requirements.train.lock
+	echo 'hatchling>=1.27' | $(LOCK) - -o requirements.build.lock
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
