@@ -5,6 +5,7 @@ from .base import format_duration, parse_duration
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .exposition import Exposition, Links
+from .launcher import Launcher
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigError",
     "Exposition",
     "FilesConnection",
+    "Launcher",
     "Links",
     "LoadedConfig",
     "Model",

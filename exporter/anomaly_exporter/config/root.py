@@ -11,6 +11,7 @@ from .base import LabelName, Name, Section
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .exposition import Exposition, Links
+from .launcher import Launcher
 from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
 from .routes import Routing
@@ -33,6 +34,8 @@ class Config(Section):
     """Read the metrics page of one application (sidecar); see docs/sidecar.md."""
     simulator: SimulatorConnection | None = None
     """Read series from the built-in simulator (demo)."""
+    launcher: Launcher = Launcher()
+    """Who starts trainings."""
     store: Store = Store()
     """Where history and models live."""
     static_labels: dict[LabelName, str] = {"env": "k8s-prod"}

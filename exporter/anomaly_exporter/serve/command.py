@@ -17,6 +17,7 @@ from anomaly_exporter import __version__
 from anomaly_exporter.config import ConfigError, load
 from anomaly_exporter.generations.sharding import parse_shard
 from anomaly_exporter.http_server import parse_address
+from anomaly_exporter.launch import LauncherConfigError
 from anomaly_exporter.sources import SourceError
 
 from .service import Service
@@ -53,7 +54,7 @@ def run(
     except SourceError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_SOURCE
-    except (ConfigError, ValueError, OSError) as error:
+    except (ConfigError, LauncherConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
     with _caught_signals() as signals:

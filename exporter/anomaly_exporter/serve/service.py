@@ -17,7 +17,7 @@ from anomaly_exporter.generations import Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History
 from anomaly_exporter.http_server import Address, Limits, Server
-from anomaly_exporter.launch import LocalLauncher
+from anomaly_exporter.launch import Launcher, LauncherConfigError, open_launcher, require_training
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot
 from anomaly_exporter.sources import ScrapeSource, Source, SourceCounters, SourceError, open_source
@@ -33,6 +33,7 @@ class Service:
     Raises:
         OSError: an address cannot be listened on.
         SourceError: the source cannot be opened.
+        LauncherConfigError: this installation cannot train as configured.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Service:
         config_path: Path,
         addresses: Sequence[Address],
         telemetry_path: str = "/metrics",
-        launcher: LocalLauncher | None = None,
+        launcher: Launcher | None = None,
         *,
         shard: Shard = UNDIVIDED,
     ) -> None:
@@ -63,7 +64,7 @@ class Service:
         resources = Resources(self._source, self._history, generations, self._clock, self.metrics, shard)
         self._cycle = Cycle(config, resources)
         self._labels, self._details = Labels(config), DetailCache()
-        self.launcher = launcher or LocalLauncher(config_path, config, self._clock, self.metrics, shard=shard)
+        self.launcher = launcher or open_launcher(config_path, config, self._clock, self.metrics, shard=shard)
         self.station = Station(self._clock, self.metrics)
         self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
         self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
@@ -104,8 +105,12 @@ class Service:
                 config = load(self._path).config
                 if config.store.path != self._config.store.path or config.timing != self._config.timing:
                     raise ConfigError("store.path and timing cannot be changed by a reload: restart the exporter")
+                if config.launcher != self._config.launcher:
+                    raise ConfigError("launcher cannot be changed by a reload: restart the exporter")
+                if config.launcher.kind == "local":
+                    require_training(config)
                 source = self._source_of(config)
-            except (ConfigError, SourceError) as error:
+            except (ConfigError, LauncherConfigError, SourceError) as error:
                 self._reloaded(successful=False)
                 log.error("the configuration is not reloaded, the last good one stays", extra={"error": str(error)})
                 return str(error)

@@ -20,6 +20,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from anomaly_exporter.launch import choose
 from anomaly_exporter.serve import run
 from support.waiting import wait_for
 
@@ -48,13 +49,20 @@ def document(root: Path, **sections: Any) -> dict[str, Any]:
 class Process:
     """A running `serve` and what it logs."""
 
-    def __init__(self, root: Path, config: dict[str, Any], log_format: str = "logfmt") -> None:
+    def __init__(self, root: Path, config: dict[str, Any], log_format: str = "logfmt", *more: str) -> None:
         self.path = root / "config.yaml"
         self.write(config)
         self.log = root / "log"
-        arguments = ["serve", "-c", str(self.path), "--web.listen-address=127.0.0.1:0", f"--log.format={log_format}"]
+        arguments = [
+            "serve",
+            "-c",
+            str(self.path),
+            "--web.listen-address=127.0.0.1:0",
+            f"--log.format={log_format}",
+            *more,
+        ]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "anomaly_exporter", *arguments],
+            [sys.executable, "-m", "anomaly_exporter", *arguments, f"--log.format={log_format}"],
             stderr=self.log.open("wb"),
             stdin=subprocess.DEVNULL,
         )
@@ -145,6 +153,38 @@ def test_a_stop_in_mid_training_ends_the_child_too(tmp_path: Path) -> None:
             os.kill(int(child.group(1)), 0)
 
 
+def test_a_shard_says_which_it_is(tmp_path: Path) -> None:
+    config = document(tmp_path)
+    config["launcher"] = {"kind": "none"}
+    with _serving(tmp_path, config, "logfmt", "--shard", "1/3") as served:
+        served.wait(lambda s: s.get("anomaly_exporter_ready") == [1], "the first cycle")
+        samples = served.samples()
+        assert samples["anomaly_exporter_total_shards"] == [3]
+        assert samples["anomaly_exporter_shard_ordinal"] == [1]
+
+
+def test_a_shard_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(document(tmp_path)))
+    assert run(path, ["127.0.0.1:0"], shard="3/3") == 2
+    assert "--shard: expected i/n with 0 <= i < n" in capsys.readouterr().err
+
+
+def test_a_local_launcher_that_could_train_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The serve image has no TensorFlow: exactly one scheduler is active there, and it is another one."""
+    config = document(tmp_path)
+    config["targets"][0]["models"] = ["cnn_lstm"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    assert run(path, ["127.0.0.1:0"]) == 2
+    error = capsys.readouterr().err
+    assert "launcher.kind local cannot train target 'cpu': the recipe cnn_lstm is trained with TensorFlow" in error
+    assert "Set launcher.kind to kubernetes or none" in error
+
+
 def test_serving_never_loads_what_only_training_needs(tmp_path: Path) -> None:
     config = document(tmp_path)
     config["targets"][0]["models"] = ["cnn_lstm", "pca", "seasonal", "zscore"]
@@ -154,15 +194,16 @@ def test_serving_never_loads_what_only_training_needs(tmp_path: Path) -> None:
 import os, signal, sys, threading
 from pathlib import Path
 from anomaly_exporter import cli
+from anomaly_exporter.launch import LocalLauncher
 from anomaly_exporter.serve import command, service
-service.LocalLauncher.start = lambda self: None
+LocalLauncher.start = lambda self: None
 publish = service.Site.publish
 def published(*arguments):
     publish(*arguments)
     os.kill(os.getpid(), signal.SIGTERM)
 service.Site.publish = published
 code = command.run(Path({str(path)!r}), ["127.0.0.1:0"])
-heavy = {{"tensorflow", "keras", "pandas", "sklearn", "pyarrow", "scipy"}}
+heavy = {{"tensorflow", "keras", "pandas", "sklearn", "pyarrow", "scipy", "kubernetes", "obstore"}}
 print(code, sorted(heavy & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

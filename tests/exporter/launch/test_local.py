@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from anomaly_exporter.clock import Clock
-from anomaly_exporter.launch import LocalLauncher, launcher
+from anomaly_exporter.launch import LocalLauncher, interface
+from anomaly_exporter.launch import local as launcher
 from anomaly_exporter.launch.child import NICE, Child, forward
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TargetView
@@ -141,8 +142,8 @@ def test_a_failure_is_counted_explained_and_tried_again_later(tmp_path: Path, co
         bench.observe()
         wait_for(lambda: bench.metrics.value("training_runs_total", outcome="failed"), 10, "the failure")
         status = wait_for(lambda: (s := bench.launcher.status()["cpu"]).message and s, 5, "the explanation")
-        assert status.state == ("waiting" if code == launcher.NOTHING_TRAINABLE else "failed")
-        assert status.message in {*launcher.MEANINGS.values(), "ended with exit code 1"}
+        assert status.state == ("waiting" if code == interface.NOTHING_TRAINABLE else "failed")
+        assert status.message in {*interface.MEANINGS.values(), "ended with exit code 1"}
         assert time.time() + 200 < (status.next_at or 0) < time.time() + 400
         assert (bench.metrics.value("store_failures_total", reason="training") == 1) is (code == 5)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingState, TrainingStatus
 
 from .child import Child, Event
+from .interface import MEANINGS, NOTHING_TRAINABLE, STOPPED, begin, known, publish
 from .schedule import due_at, retry_at
 
 log = logging.getLogger(__name__)
@@ -28,16 +30,6 @@ GRACE: Final = 5.0
 LONGEST: Final = 3600.0
 """Wall seconds that any training may take; more when ``training.every`` is longer."""
 
-NOTHING_TRAINABLE: Final = 4
-STOPPED: Final = 130
-MEANINGS: Final[Mapping[int, str]] = {
-    2: "the configuration is refused",
-    3: "the source cannot be reached",
-    NOTHING_TRAINABLE: "nothing can be trained yet",
-    5: "the store cannot be written",
-}
-"""What exit codes of `anomaly-exporter train` say."""
-
 
 @dataclass
 class _Course:
@@ -45,6 +37,7 @@ class _Course:
 
     ``seen``: a cycle has said whether it is ``untrained``, that is: whether a configured model has nothing in force.
     ``tried``: so it was trained in this process; what is still untrained then waits for its slot like all others.
+    ``requested``, ``suspended``, ``cancelled``: what was asked for; the last one until the child has ended.
     """
 
     target: Target
@@ -55,10 +48,19 @@ class _Course:
     tried: bool = False
     failures: int = 0
     failed_at: float = 0.0
+    requested: bool = False
+    suspended: bool = False
+    cancelled: bool = False
 
     @property
     def due(self) -> float:
-        """Data time of its next training."""
+        """Data time of its next training; infinite while there is none to come."""
+        if self.suspended:
+            return math.inf
+        if self.requested:
+            return -math.inf
+        if not self.seen:
+            return math.inf
         every = self.target.training.every
         retry = retry_at(self.failures, self.failed_at, every)
         return due_at(self.target.name, every, self.began, self.untrained and not self.tried, retry)
@@ -89,10 +91,11 @@ class LocalLauncher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._child: Child | None = None
+        self._running: str | None = None
+        self._config = config
         self._courses: dict[str, _Course] = {}
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
-        metrics.begin("training_runs_total", "outcome", ("succeeded", "failed", "stopped"))
-        metrics.begin("promotions_total", "verdict", ("promoted",))
+        begin(metrics)
         self.reconfigure(config)
 
     def start(self) -> None:
@@ -111,7 +114,7 @@ class LocalLauncher:
     def reconfigure(self, config: Config) -> None:
         """Go on with the targets of ``config``; one that changed is looked at afresh."""
         with self._lock:
-            before = self._courses
+            self._config, before = config, self._courses
             self._courses = {
                 t.name: before[t.name] if t.name in before and before[t.name].target == t else _Course(t)
                 for t in config.targets
@@ -137,6 +140,41 @@ class LocalLauncher:
         with self._lock:
             return {name: course.status for name, course in self._courses.items()}
 
+    def train(self, target: str | None) -> None:
+        """Train next, before its time. Raises LauncherRefusedError."""
+        for course in self._asked(target):
+            course.requested = course.status.state != "running"
+
+    def suspend(self, target: str | None) -> None:
+        """End the child and start none until it is resumed. Raises LauncherRefusedError."""
+        for course in self._asked(target):
+            course.suspended, course.requested = True, False
+            self._end(course)
+
+    def resume(self, target: str | None) -> None:
+        """Begin again what was suspended. Raises LauncherRefusedError."""
+        for course in self._asked(target):
+            course.requested = course.suspended or course.requested
+            course.suspended = False
+
+    def cancel(self, target: str | None) -> None:
+        """End the child, or drop the request; the next slot comes. Raises LauncherRefusedError."""
+        for course in self._asked(target):
+            course.requested = course.suspended = False
+            self._end(course)
+
+    def _asked(self, target: str | None) -> list[_Course]:
+        with self._lock:
+            return [self._courses[name] for name in known(target, self._config)]
+
+    def _end(self, course: _Course) -> None:
+        """End the child if it is the one of ``course``."""
+        with self._lock:
+            child = self._child if self._running == course.target.name else None
+            course.cancelled = child is not None
+        if child:
+            child.end(GRACE)
+
     def _run(self) -> None:
         while not self._stop.wait(POLL):
             name = self._due()
@@ -151,7 +189,7 @@ class LocalLauncher:
         """The target that has waited longest for its training; None when none is due."""
         now = self._clock.now()
         with self._lock:
-            waiting = [(course.due, name) for name, course in self._courses.items() if course.seen]
+            waiting = [(course.due, name) for name, course in self._courses.items()]
         due = min(waiting, default=None)
         return due[1] if due and due[0] <= now else None
 
@@ -160,16 +198,19 @@ class LocalLauncher:
         with self._lock:
             course = self._courses[name]
             course.began, course.tried = self._clock.now(), True
+            course.requested = course.cancelled = False
+            self._running = name
             child = self._child = Child([*self._command, *self._arguments(name)])
         longest = max(LONGEST, self._clock.wall_duration(course.target.training.every))
         began = time.monotonic()
         self._update(name, state="running", started_at=self._clock.wall(), progress=0.0, message="", failed={})
         log.info("training begins", extra={"target": name, "pid": child.pid})
-        if self._stop.is_set():
+        if self._stop.is_set() or course.suspended:
+            course.cancelled = True
             child.end(GRACE)
         code = child.follow(lambda event: self._react(name, event), longest)
         with self._lock:
-            self._child = None
+            self._child = self._running = None
         self._finish(name, code, time.monotonic() - began)
 
     def _arguments(self, name: str) -> list[str]:
@@ -197,7 +238,9 @@ class LocalLauncher:
 
     def _finish(self, name: str, code: int, seconds: float) -> None:
         """Draw the conclusions from an exit code."""
-        stopped = self._stop.is_set() or code == STOPPED
+        with self._lock:
+            course = self._courses.get(name)
+            stopped = self._stop.is_set() or code == STOPPED or bool(course and course.cancelled and code)
         outcome: TrainingState = "succeeded" if code == 0 else "stopped" if stopped else "failed"
         message = "" if outcome != "failed" else MEANINGS.get(code, f"ended with exit code {code}")
         if self._counts(name):
@@ -234,23 +277,9 @@ class LocalLauncher:
         with self._lock:
             for course in self._courses.values():
                 if course.seen:
-                    next_at = self._clock.to_wall(max(course.due, self._clock.now()))
-                    course.status = replace(course.status, next_at=next_at)
-            found = {name: course.status for name, course in self._courses.items() if course.target.tag != CANARY_TAG}
-        metrics = self._metrics
-        metrics.replace("training_running", {(n,): float(s.state == "running") for n, s in found.items()})
-        metrics.replace("training_progress_ratio", {(n,): s.progress for n, s in found.items()})
-        metrics.replace(
-            "training_last_success_timestamp_seconds",
-            {(n,): s.succeeded_at for n, s in found.items() if s.succeeded_at is not None},
-        )
-        metrics.replace(
-            "training_next_timestamp_seconds", {(n,): s.next_at for n, s in found.items() if s.next_at is not None}
-        )
-        metrics.replace(
-            "training_samples_read", {(n,): s.samples_read for n, s in found.items() if s.samples_read is not None}
-        )
-        metrics.replace(
-            "training_stage_memory_bytes",
-            {(n, stage): value for n, s in found.items() for stage, value in s.stage_memory.items()},
-        )
+                    due = max(course.due, self._clock.now())
+                    course.status = replace(
+                        course.status, next_at=None if math.isinf(due) else self._clock.to_wall(due)
+                    )
+            found, config = {name: course.status for name, course in self._courses.items()}, self._config
+        publish(config, found, self._metrics)
