@@ -64,7 +64,7 @@ def accepts(words: list[str], line: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_example_configuration_is_valid(page: Path) -> None:
     for body in fences(page, "yaml"):
-        if re.search(r"^(prometheus|files|simulator):", body, re.MULTILINE):
+        if re.search(r"^(prometheus|files|scrape|simulator):", body, re.MULTILINE):
             assert parse(body).targets
 
 
