@@ -24,6 +24,13 @@ PINNED = Path(__file__).with_name("helm.requirements.txt")
 RELEASE, NAMESPACE = "anomalies", "monitoring"
 
 
+class _Loader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: a plain ``=`` is a text."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
 class HelmError(Exception):
     """Helm refused; the message is what it wrote."""
 
@@ -39,7 +46,18 @@ def helm(*arguments: str) -> str:
 def template(*arguments: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """The objects of the chart; ``arguments`` such as ``--set``. Raises HelmError."""
     text = helm("template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", "1.29.0", *arguments)
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader=_Loader) if document]
+
+
+def notes(folder: Path, *arguments: str) -> str:
+    """NOTES.txt as ``helm install`` would show it (which asks a cluster); ``folder`` is an empty one to work in."""
+    chart = folder / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "notes.txt")
+    show = '{{ toYaml (dict "kind" "Notes" "text" (tpl (.Files.Get "notes.txt") .)) }}'
+    (chart / "templates" / "notes.yaml").write_text(show, encoding="utf-8")
+    text = helm("template", RELEASE, str(chart), "--namespace", NAMESPACE, "-s", "templates/notes.yaml", *arguments)
+    return str(yaml.safe_load(text)["text"])
 
 
 @functools.cache
