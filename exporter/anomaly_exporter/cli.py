@@ -109,7 +109,13 @@ def serve(
 
 @cli.command()
 @config_option
-@click.option("--target", required=True, help="Name of the target to train.")
+@click.option(
+    "--target",
+    default=None,
+    envvar="ANOMALY_EXPORTER_TARGET",
+    show_envvar=True,
+    help="Name of the target to train; one after the other all of them when left out.",
+)
 @click.option("--model", default=None, help="Train only this model of the target; all of them when left out.")
 @click.option(
     "--shard",
@@ -128,9 +134,9 @@ def serve(
 )
 @log_options
 def train(
-    config_path: Path, target: str, model: str | None, shard: str, output: str, log_level: str, log_format: str
+    config_path: Path, target: str | None, model: str | None, shard: str, output: str, log_level: str, log_format: str
 ) -> None:
-    """Read what is new, fit the models of one target, put a new generation in force.
+    """Read what is new, fit the models of targets, put new generations in force.
 
     \b
     Example:
@@ -239,6 +245,58 @@ def render(kind: str, config_path: Path, output_format: str, namespace: str | No
 
 
 @cli.group()
+def jobs() -> None:
+    """Trainings as Jobs of Kubernetes (launcher.kind kubernetes): list them, and ask for one.
+
+    \b
+    Example:
+      anomaly-exporter jobs list -c config.yaml
+      anomaly-exporter jobs start -c config.yaml --target kube-eagle-cpu
+    """
+
+
+job_target_option = click.option("--target", default=None, help="Name of the target; all targets when left out.")
+job_namespace_option = click.option("--namespace", default=None, help="Namespace of the CronJob.")
+
+
+@jobs.command("list")
+@config_option
+@job_namespace_option
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def jobs_list(config_path: Path, namespace: str | None, output: str) -> None:
+    """Print the Jobs that there are, oldest first.
+
+    \b
+    Example:
+      anomaly-exporter jobs list -c config.yaml --namespace monitoring
+    """
+    from .launch.command import run_list
+
+    sys.exit(run_list(config_path, namespace, output))
+
+
+def _job_request(name: str, summary: str) -> None:
+    """A command of the group ``jobs`` that passes one request on."""
+
+    @jobs.command(
+        name, help=f"{summary}\n\n\b\nExample:\n  anomaly-exporter jobs {name} -c config.yaml --target kube-eagle-cpu"
+    )
+    @config_option
+    @job_namespace_option
+    @job_target_option
+    def command(config_path: Path, namespace: str | None, target: str | None) -> None:
+        from .launch.command import run_request
+
+        sys.exit(run_request(name, config_path, namespace, target))
+
+
+_job_request("start", "Make a Job of the CronJob's template, unless one runs already.")
+_job_request("suspend", "Suspend Jobs: their pods end, their finished indexes stay finished.")
+_job_request("resume", "Let suspended Jobs go on with the indexes that are left.")
+_job_request("delete", "Delete Jobs that are not finished, and their pods; what they put in force stays.")
+
+
+@cli.group()
 def history() -> None:
     """Stored history as a CSV table and back.
 
@@ -284,6 +342,29 @@ def history_load(config_path: Path, target: str, table: Path, log_level: str, lo
 
     setup_logging(log_level, log_format)
     sys.exit(run_load(config_path, target, table))
+
+
+@cli.command()
+@config_option
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A table for people, or one JSON document.",
+)
+@log_options
+def plan(config_path: Path, output: str, log_level: str, log_format: str) -> None:
+    """Ask Prometheus what this configuration would find and cost; nothing is trained, scored or stored.
+
+    \b
+    Example:
+      anomaly-exporter plan -c config.yaml --output json
+    """
+    from .plan import run
+
+    setup_logging(log_level, log_format)
+    sys.exit(run(config_path, output))
 
 
 @cli.command("check-config")

@@ -24,6 +24,7 @@ from anomaly_exporter.generations import Generation, Generations
 from anomaly_exporter.generations.sharding import shard_of
 from anomaly_exporter.sources import FilesSource, SourceUnavailableError
 from anomaly_exporter.train import Request, request, run, train_target
+from anomaly_exporter.train.command import worst
 from anomaly_exporter.train.events import for_people, json_lines
 from anomaly_exporter.train.fitting import batches
 from anomaly_exporter.train.memory import peak_since_last_call
@@ -193,6 +194,30 @@ def test_a_shard_that_owns_nobody_has_done_its_work(tmp_path: Path) -> None:
     code, events = trained(tmp_path, shard=f"{1 - owner}/2")
     assert (code, events.of("done")[0]["outcome"]) == (0, "succeeded")
     assert Generations(DirectoryBlobs(tmp_path / "store")).current("cpu") is None
+
+
+def test_without_a_target_all_are_trained_one_after_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path, {"a": 5.0})
+    path = configured(tmp_path)
+    text = path.read_text()
+    again = text[text.index("  - name: cpu") :].replace("name: cpu\n    metric: cpu", "name: again\n    metric: again")
+    path.write_text(text + again)
+    assert run(path, None, output="json") == 0
+    done = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(e["target"], e["outcome"]) for e in done if e["event"] == "done"] == [
+        ("cpu", "succeeded"),
+        ("again", "succeeded"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codes", "together"),
+    [([0, 0], 0), ([0, 4], 0), ([4, 4], 4), ([0, 3], 3), ([4, 2], 2), ([2, 3], 3), ([3, 5], 5), ([0, 130], 130)],
+)
+def test_the_exit_code_of_several_targets_is_that_of_the_gravest(codes: list[int], together: int) -> None:
+    assert worst(codes) == together
 
 
 def test_an_indexed_job_tells_a_shard_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

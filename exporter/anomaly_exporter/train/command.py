@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from .stopping import EXIT_STOPPED, Stopped, stop_on_signals
 log = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_CONFIG, EXIT_SOURCE, EXIT_NOTHING, EXIT_STORE = 0, 2, 3, 4, 5
+GRAVITY = (EXIT_STOPPED, EXIT_STORE, EXIT_SOURCE, EXIT_CONFIG)
 INDEX = "JOB_COMPLETION_INDEX"
 """Where Kubernetes tells the pods of an Indexed Job their number."""
 
@@ -45,17 +47,43 @@ class Request:
     shard: Shard = UNDIVIDED
 
 
-def run(config_path: Path, target: str, *, model: str | None = None, shard: str = "0/1", output: str = "text") -> int:
-    """Train ``target`` and return the exit code; events go to stdout as ``output`` (text or json) says."""
+def run(
+    config_path: Path,
+    target: str | None,
+    *,
+    model: str | None = None,
+    shard: str = "0/1",
+    output: str = "text",
+) -> int:
+    """Train ``target``, or one target after the other for None, and return the exit code.
+
+    Events go to stdout as ``output`` (text or json) says.
+    """
     emit = json_lines(sys.stdout) if output == "json" else for_people(sys.stdout)
     # The chatter of TensorFlow's start is of no use in a log; must be set before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        wanted = request(load(config_path).config, target, model, shard)
+        config = load(config_path).config
+        names = [target] if target else [t.name for t in config.targets]
+        requests = [request(config, name, model, shard) for name in names]
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
-    return train_target(wanted, emit)
+    codes = []
+    for wanted in requests:
+        codes.append(train_target(wanted, emit))
+        if codes[-1] == EXIT_STOPPED:
+            break
+    return worst(codes)
+
+
+def worst(codes: Sequence[int]) -> int:
+    """The exit code of several trainings: what a retry can heal comes first, and nothing trainable is no failure of
+    the whole while others were trained."""
+    failures = [code for code in codes if code not in (EXIT_OK, EXIT_NOTHING)]
+    if failures:
+        return min(failures, key=GRAVITY.index)
+    return EXIT_OK if EXIT_OK in codes else EXIT_NOTHING
 
 
 def request(config: Config, target: str, model: str | None = None, shard: str = "0/1") -> Request:
