@@ -110,6 +110,9 @@ def publish(config: Config, statuses: Mapping[str, TrainingStatus], metrics: Sel
     found = {name: status for name, status in statuses.items() if name in shown}
     metrics.replace("training_running", {(n,): float(s.state == "running") for n, s in found.items()})
     metrics.replace("training_progress_ratio", {(n,): s.progress for n, s in found.items()})
+    metrics.replace("training_failure_info", {(n, s.message): 1.0 for n, s in found.items() if s.message})
+    metrics.replace("training_epoch", {(n, m): float(e) for n, s in found.items() for m, e in s.epochs.items()})
+    metrics.replace("training_loss", {(n, *key): loss for n, s in found.items() for key, loss in s.losses.items()})
     metrics.replace(
         "training_last_success_timestamp_seconds",
         {(n,): s.succeeded_at for n, s in found.items() if s.succeeded_at is not None},

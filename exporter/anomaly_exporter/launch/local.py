@@ -224,7 +224,8 @@ class LocalLauncher:
             case {"event": "start", "samples_read": int(samples)}:
                 self._update(name, samples_read=samples)
             case {"event": "progress", "done": int() | float() as done, "total": int() | float() as total}:
-                self._update(name, progress=min(max(done / total, 0.0), 1.0) if total > 0 else 0.0)
+                progress = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+                self._update(name, progress=progress, **_fit(event))
             case {"event": "stage", "stage": str(stage), "rss_bytes": int(memory)}:
                 with self._lock:
                     known = self._courses[name].status.stage_memory if name in self._courses else {}
@@ -254,7 +255,8 @@ class LocalLauncher:
                 course.failed_at = self._clock.now()
         done = {"succeeded_at": self._clock.wall()} if code == 0 else {}
         state: TrainingState = "waiting" if code == NOTHING_TRAINABLE else outcome
-        self._update(name, state=state, seconds=seconds, progress=1.0 if code == 0 else 0.0, message=message, **done)
+        over: dict[str, Any] = {"seconds": seconds, "progress": 1.0 if code == 0 else 0.0, "epochs": {}, "losses": {}}
+        self._update(name, state=state, message=message, **over, **done)
         level = logging.INFO if outcome != "failed" else logging.ERROR
         extra = {"target": name, "outcome": outcome, "code": code, "seconds": seconds, "reason": message}
         log.log(level, "training ended", extra=extra)
@@ -283,3 +285,12 @@ class LocalLauncher:
                     )
             found, config = {name: course.status for name, course in self._courses.items()}, self._config
         publish(config, found, self._metrics)
+
+
+def _fit(event: Event) -> dict[str, Any]:
+    """Epoch and losses of the batch in training, as far as a progress event tells."""
+    match event:
+        case {"model": str(model), "epoch": int(epoch), "loss": dict(losses)}:
+            known = {(model, str(k)): float(v) for k, v in losses.items() if isinstance(v, int | float)}
+            return {"epochs": {model: epoch}, "losses": known}
+    return {"epochs": {}, "losses": {}}

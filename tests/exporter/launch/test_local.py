@@ -206,3 +206,23 @@ def test_in_compressed_time_slots_come_faster(tmp_path: Path) -> None:
     with _bench(tmp_path, ENDS, clock=clock) as bench:
         bench.observe(untrained=True)
         wait_for(lambda: len(bench.runs()) >= 6, 20, "three trainings, a second of wall time apart")
+
+
+def test_losses_are_shown_while_a_fit_runs_and_the_reason_stays_when_it_fails(tmp_path: Path) -> None:
+    script = """
+say(event="progress", target=target, model="fc", done=0, total=4, epoch=7, loss={"train": 0.5, "validation": 0.75})
+while not os.path.exists(os.path.join(folder, "go on")): time.sleep(0.01)
+sys.exit(3)
+"""
+    with _bench(tmp_path, script) as bench:
+        bench.observe()
+        value = bench.metrics.value
+        wait_for(lambda: value("training_epoch", target="cpu", model="fc") == 7, 10, "the epoch")
+        assert value("training_loss", target="cpu", model="fc", split="train") == 0.5
+        assert value("training_loss", target="cpu", model="fc", split="validation") == 0.75
+        assert value("training_failure_info", target="cpu", reason="the source cannot be reached") is None
+        (tmp_path / "go on").touch()
+        wait_for(lambda: bench.state() == "failed", 10, "the failure")
+        assert value("training_failure_info", target="cpu", reason="the source cannot be reached") == 1
+        assert value("training_epoch", target="cpu", model="fc") is None
+        assert value("training_loss", target="cpu", model="fc", split="train") is None
