@@ -28,7 +28,7 @@ class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: a plain ``=`` is a text."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: str(node.value))
 
 
 class HelmError(Exception):
@@ -37,15 +37,15 @@ class HelmError(Exception):
 
 def helm(*arguments: str) -> str:
     """What ``helm arguments`` writes. Raises HelmError."""
-    done = subprocess.run([str(_binary("helm/helm")), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(binary("helm/helm")), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise HelmError(done.stdout + done.stderr)
     return done.stdout
 
 
-def template(*arguments: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+def template(*arguments: str, namespace: str = NAMESPACE, release: str = RELEASE) -> list[dict[str, Any]]:
     """The objects of the chart; ``arguments`` such as ``--set``. Raises HelmError."""
-    text = helm("template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", "1.29.0", *arguments)
+    text = helm("template", release, str(CHART), "--namespace", namespace, "--kube-version", "1.29.0", *arguments)
     return [document for document in yaml.load_all(text, Loader=_Loader) if document]
 
 
@@ -75,7 +75,7 @@ def one(documents: Any, kind: str, suffix: str = "") -> dict[str, Any]:
 
 
 @functools.cache
-def _binary(member: str) -> Path:
+def binary(member: str) -> Path:
     """The executable ``member`` of the archive; ``$HELM`` is taken instead where it is set."""
     if own := os.environ.get("HELM"):
         return Path(own)
