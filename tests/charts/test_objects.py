@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from anomaly_exporter.cli import cli
 from anomaly_exporter.config import Config, parse
 from support.helm import CHART, helm, notes, one, rendered, template
 
@@ -119,6 +120,35 @@ def test_the_configuration_is_one_that_the_exporter_accepts(case: Path) -> None:
     config = configuration(rendered(case))
     assert str(config.store.path) == "/var/lib/anomaly-exporter"
     assert config.exposition.profile == ("openshift" if "openshift" in case.name else "kps")
+
+
+@EVERY
+def test_the_commands_of_the_containers_are_ours_with_flags_that_exist(case: Path) -> None:
+    seen = set()
+    for pod in pods(rendered(case)):
+        for container in pod["containers"]:
+            if container["name"] in cli.commands:
+                name, *flags = container["args"]
+                cli.commands[name].make_context(name, flags)
+                seen.add(name)
+    assert seen == ({"serve", "train"} if case.name.startswith("jobs") else {"serve"})
+
+
+def test_the_launcher_follows_the_cronjob_that_is_there() -> None:
+    documents = rendered(CHART / "ci" / "jobs-values.yaml")
+    cron = one(documents, "CronJob")
+    launcher = configuration(documents).launcher
+    (container,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert (launcher.kind, launcher.cron_job) == ("kubernetes", cron["metadata"]["name"])
+    assert (launcher.namespace, launcher.container) == (cron["metadata"]["namespace"], container["name"])
+    assert configuration(template()).launcher.kind == "local"
+
+
+def test_another_source_takes_the_place_of_prometheus() -> None:
+    given = 'config={"prometheus":null,"scrape":{"url":"http://app.shop.svc:8080/metrics"}}'
+    held = one(template("--set-json", given), "ConfigMap")["data"]["config.yaml"]
+    assert "prometheus:" not in held
+    assert "http://app.shop.svc:8080/metrics" in held
 
 
 @EVERY

@@ -76,8 +76,8 @@ def one(documents: Any, kind: str, suffix: str = "") -> dict[str, Any]:
 
 @functools.cache
 def binary(member: str) -> Path:
-    """The executable ``member`` of the archive; ``$HELM`` is taken instead where it is set."""
-    if own := os.environ.get("HELM"):
+    """The executable ``member`` of the archive; ``$HELM`` and ``$KUBECTL`` are taken instead where they are set."""
+    if own := os.environ.get(Path(member).name.upper()):
         return Path(own)
     pin = PINNED.read_text(encoding="utf-8").rsplit(":", 1)[1].strip()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
