@@ -131,7 +131,8 @@ def test_the_commands_of_the_containers_are_ours_with_flags_that_exist(case: Pat
                 name, *flags = container["args"]
                 cli.commands[name].make_context(name, flags)
                 seen.add(name)
-    assert seen == ({"serve", "train"} if case.name.startswith("jobs") else {"serve"})
+    cron = any(d["kind"] == "CronJob" for d in rendered(case))
+    assert seen == ({"serve", "train"} if cron else {"serve"})
 
 
 def test_the_launcher_follows_the_cronjob_that_is_there() -> None:
@@ -149,6 +150,15 @@ def test_another_source_takes_the_place_of_prometheus() -> None:
     held = one(template("--set-json", given), "ConfigMap")["data"]["config.yaml"]
     assert "prometheus:" not in held
     assert "http://app.shop.svc:8080/metrics" in held
+
+
+def test_a_volume_that_several_pods_mount_can_be_shared() -> None:
+    """A volume for one node only is never mounted by more than one pod."""
+    for case in CASES:
+        documents = rendered(case)
+        modes = {m for d in documents if d["kind"] == "PersistentVolumeClaim" for m in d["spec"]["accessModes"]}
+        users = [p for p in pods(documents) if any("persistentVolumeClaim" in v for v in p.get("volumes", ()))]
+        assert len(users) <= 1 or modes == {"ReadWriteMany"}, case.name
 
 
 @EVERY

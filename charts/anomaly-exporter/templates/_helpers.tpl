@@ -212,9 +212,14 @@ envFrom:
 {{- end }}
 {{- end }}
 
+{{- /* True where the store is a volume; with S3 a local copy is enough. */}}
+{{- define "anomaly-exporter.persistent" -}}
+{{- if and .Values.persistence.enabled (not (.Values.config.store).s3) }}true{{ end }}
+{{- end }}
+
 {{- /* True where every shard has a claim of its own. */}}
 {{- define "anomaly-exporter.claimPerShard" -}}
-{{- if and (gt (int .Values.shards) 1) .Values.persistence.enabled (not .Values.persistence.existingClaim) (ne .Values.training.launcher "kubernetes") }}true{{ end }}
+{{- if and (gt (int .Values.shards) 1) (include "anomaly-exporter.persistent" .) (not .Values.persistence.existingClaim) (ne .Values.training.launcher "kubernetes") }}true{{ end }}
 {{- end }}
 
 {{- define "anomaly-exporter.volumes" -}}
@@ -225,7 +230,7 @@ envFrom:
   emptyDir: {}
 {{- if not (include "anomaly-exporter.claimPerShard" .) }}
 - name: data
-  {{- if .Values.persistence.enabled }}
+  {{- if include "anomaly-exporter.persistent" . }}
   persistentVolumeClaim:
     claimName: {{ default (include "anomaly-exporter.fullname" .) .Values.persistence.existingClaim }}
   {{- else }}
