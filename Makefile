@@ -53,9 +53,9 @@ dashboards: install ## regenerate the Grafana dashboards (ARGS="--profile opensh
 	$(BIN)/python -m dashboards $(ARGS)
 
 lock: install ## pin the dependencies again
-	$(LOCK) --extra dev --extra kubernetes pyproject.toml -o requirements.lock
-	$(LOCK) --extra kubernetes pyproject.toml -o requirements.serve.lock
-	$(LOCK) --extra kubernetes --extra train-cpu pyproject.toml -o requirements.train.lock
+	$(LOCK) --extra dev --extra kubernetes --extra s3 pyproject.toml -o requirements.lock
+	$(LOCK) --extra kubernetes --extra s3 pyproject.toml -o requirements.serve.lock
+	$(LOCK) --extra kubernetes --extra s3 --extra train-cpu pyproject.toml -o requirements.train.lock
 	echo 'hatchling>=1.27' | $(LOCK) - -o requirements.build.lock
 
 clean: ## remove the virtual environment and caches

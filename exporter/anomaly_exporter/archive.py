@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anomaly_models.frame import Span
 
-from .blobs import BlobError, DirectoryBlobs
+from .blobs import BlobError, open_blobs
 from .clock import Clock
 from .config import Config, ConfigError, Target, load
 from .history import History, TableError, export_csv, load_csv
@@ -23,7 +23,7 @@ def run_export(config_path: Path, target_name: str, out: Path) -> int:
         config, target = _find(config_path, target_name)
         now = int(Clock.of(config.timing).now())
         span = Span(now - target.training.history - target.step, now + target.step)
-        rows = export_csv(History(DirectoryBlobs(config.store.path)), target, out, span)
+        rows = export_csv(History(open_blobs(config.store)), target, out, span)
     except ConfigError as error:
         log.error("not exported", extra={"error": str(error)})
         return EXIT_CONFIG
@@ -38,7 +38,7 @@ def run_load(config_path: Path, target_name: str, table: Path) -> int:
     """Append the table to the history of a target; an exit code. A wrong table changes nothing."""
     try:
         config, target = _find(config_path, target_name)
-        rows = load_csv(History(DirectoryBlobs(config.store.path)), target, table)
+        rows = load_csv(History(open_blobs(config.store)), target, table)
     except (ConfigError, TableError) as error:
         log.error("not loaded", extra={"error": str(error)})
         return EXIT_CONFIG

@@ -12,7 +12,7 @@ from .remedies import Remedy, default_remedies
 from .root import Config
 from .routes import MuteWindow, Route, Routing, SecretKey, Slack, Smtp
 from .rules import Rules, SeverityStep
-from .store import Store
+from .store import S3Store, Store
 from .targets import Query, Target
 from .thresholds import Threshold
 from .timing import Timing
@@ -39,6 +39,7 @@ __all__ = [
     "Route",
     "Routing",
     "Rules",
+    "S3Store",
     "ScrapeConnection",
     "SecretKey",
     "SeverityStep",

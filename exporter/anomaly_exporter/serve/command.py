@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final
 
 from anomaly_exporter import __version__
+from anomaly_exporter.blobs import BlobError
 from anomaly_exporter.config import ConfigError, load
 from anomaly_exporter.generations.sharding import parse_shard
 from anomaly_exporter.http_server import parse_address
@@ -54,7 +55,7 @@ def run(
     except SourceError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_SOURCE
-    except (ConfigError, LauncherConfigError, ValueError, OSError) as error:
+    except (BlobError, ConfigError, LauncherConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
     with _caught_signals() as signals:

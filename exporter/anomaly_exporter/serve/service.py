@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomaly_exporter.blobs import BlobError, DirectoryBlobs
+from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.canary import Station
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedConfig, load
@@ -57,7 +57,7 @@ class Service:
         self._wake = threading.Event()
         self._counters = SourceCounters()
         self._clock = Clock.of(config.timing)
-        self._blobs = DirectoryBlobs(config.store.path)
+        self._blobs = open_blobs(config.store)
         self._history = History(self._blobs)
         self._source = open_source(config, self._clock, self._counters, self._blobs)
         generations = Generations(self._blobs, self._clock.wall)
@@ -103,10 +103,10 @@ class Service:
         with self._lock:
             try:
                 config = load(self._path).config
-                if config.store.path != self._config.store.path or config.timing != self._config.timing:
-                    raise ConfigError("store.path and timing cannot be changed by a reload: restart the exporter")
-                if config.launcher != self._config.launcher:
-                    raise ConfigError("launcher cannot be changed by a reload: restart the exporter")
+                if _fixed(config) != _fixed(self._config):
+                    raise ConfigError(
+                        "store.path, store.s3, timing and launcher cannot be changed by a reload: restart the exporter"
+                    )
                 if config.launcher.kind == "local":
                     require_training(config)
                 source = self._source_of(config)
@@ -219,3 +219,8 @@ def _end(source: Source) -> None:
 
 def _limits(config: Config) -> Limits:
     return Limits(config.exposition.max_connections, float(config.exposition.request_deadline))
+
+
+def _fixed(config: Config) -> tuple[object, ...]:
+    """What only a restart can change."""
+    return config.store.path, config.store.s3, config.timing, config.launcher

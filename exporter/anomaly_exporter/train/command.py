@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomaly_exporter.blobs import BlobError, DirectoryBlobs
+from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, ConfigError, Target, load
 from anomaly_exporter.generations import GenerationError, Generations
@@ -146,7 +146,7 @@ def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome] | No
     """What became of the entities, per model; None when the shard owns none of those that there are."""
     config, target = wanted.config, wanted.target
     began = clock.wall()
-    blobs = DirectoryBlobs(config.store.path)
+    blobs = open_blobs(config.store)
     history, generations = History(blobs), Generations(blobs, clock.wall)
     end = max(newest_instant(clock.now(), target.step, target.delay) + target.step, 0)
     span = Span(max(end - target.training.history // target.step * target.step, 0), end)
