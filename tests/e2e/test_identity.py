@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from bench.identity import CONFIG, Cluster, replace_all
 
 from anomaly_exporter.clock import Clock
@@ -13,6 +14,8 @@ from anomaly_exporter.sources import PrometheusSource
 from anomaly_models.frame import Span
 from support.openmetrics import Raw, every
 from support.prometheus import prometheus
+
+pytestmark = pytest.mark.e2e
 
 T0 = 1_700_006_400
 LIFE = 10

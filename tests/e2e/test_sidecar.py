@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,6 +29,8 @@ from anomaly_exporter.history import History
 from anomaly_models.frame import Span
 from support.app import Application
 from support.waiting import wait_for
+
+pytestmark = pytest.mark.e2e
 
 ORIGIN = 1_800_000_000 // 3600 * 3600
 SPEED = 300.0

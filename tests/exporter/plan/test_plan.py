@@ -19,6 +19,8 @@ from support.openmetrics import Raw, every
 from support.prometheus import prometheus
 from support.watched import World
 
+pytestmark = pytest.mark.e2e
+
 T0 = 1_700_006_400
 HOURS = 30
 NOW = T0 + HOURS * 3600
