@@ -41,6 +41,7 @@ class KubernetesLauncher:
         self._api = api
         self._wall = wall
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._status: dict[str, TrainingStatus] = {}
         self._seen: dict[str, Job] | None = None
@@ -117,7 +118,11 @@ class KubernetesLauncher:
 
     def follow(self) -> None:
         """Look at the Jobs once and draw the conclusions. Raises LauncherError."""
-        jobs = self.jobs()
+        # One look at a time: an older one that is judged last would count what has ended twice.
+        with self._looking:
+            self._conclude(self.jobs())
+
+    def _conclude(self, jobs: list[Job]) -> None:
         with self._lock:
             watched = {t.name for t in self._config.targets if t.tag != CANARY_TAG}
             ended = self._ended(jobs)
