@@ -20,14 +20,15 @@ DAY = 86_400
 class Scenario:
     """Data time in seconds throughout; ``speed`` is data seconds per wall second.
 
-    The live part begins at ``start``, a Thursday at 20:00 UTC: the load is falling, so the incident later that night
-    stays far below the level of any afternoon. The defaults are one fixed story: the same seed, the same models.
+    The live part begins at ``start``, a Thursday at 22:30 UTC: the load has fallen, so the incident later that night
+    stays far below the level of any afternoon, and far outside what the night expects, however fast the machine
+    trains. The defaults are one fixed story: the same seed, the same models.
     """
 
     seed: int = 7
     step: int = 120
     speed: float = 120.0
-    start: int = 1_772_740_800
+    start: int = 1_772_749_800
     history: int = 14 * DAY
     every: int = 2 * 3600
     quiet: int = 30 * 60
