@@ -9,13 +9,12 @@ import pytest
 
 from anomaly_exporter.demo import replay
 from anomaly_exporter.demo.recording import load
-from anomaly_exporter.demo.stack import missing_programs
 from support.shared_data import shared_data
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.keras,
-    pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
+    pytest.mark.usefixtures("servers"),
 ]
 
 

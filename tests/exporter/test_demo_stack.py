@@ -20,16 +20,12 @@ from anomaly_exporter.demo.feeds import ClusterFeed, RawBlock, RawSeries, Record
 from anomaly_exporter.demo.live import LivePage
 from anomaly_exporter.demo.mailbox import Mailbox
 from anomaly_exporter.demo.processes import Child, StackError, free_port, wait_until
-from anomaly_exporter.demo.stack import AlertmanagerServer, PrometheusServer, Scrape, missing_programs
+from anomaly_exporter.demo.stack import AlertmanagerServer, PrometheusServer, Scrape
 from anomaly_exporter.workload import CPU_METRIC, Cluster
 from support.waiting import wait_for
 
 NOON = 1_772_712_000
 STEP = 120
-
-needs_programs = pytest.mark.skipif(
-    bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())} (Debian's packages)"
-)
 
 
 def block(values: list[list[float]], start: int = 120) -> RawBlock:
@@ -131,7 +127,7 @@ def test_the_mailbox_keeps_what_it_is_sent() -> None:
         assert len(box.mails) == 1
 
 
-@needs_programs
+@pytest.mark.usefixtures("servers")
 def test_backfilled_and_live_values_are_one_seamless_grid(tmp_path: Path) -> None:
     """Real Prometheus: at every instant the newest sample is exactly the feed's value, before and after going live."""
     origin = math.ceil(time.time())
@@ -152,7 +148,7 @@ def test_backfilled_and_live_values_are_one_seamless_grid(tmp_path: Path) -> Non
                 assert {s["metric"]["pod"]: float(s["value"][1]) for s in got} == expected, n
 
 
-@needs_programs
+@pytest.mark.usefixtures("servers")
 def test_alertmanager_starts_and_a_broken_configuration_is_reported(tmp_path: Path) -> None:
     good = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
     with AlertmanagerServer(tmp_path / "good", good) as server:
@@ -161,7 +157,7 @@ def test_alertmanager_starts_and_a_broken_configuration_is_reported(tmp_path: Pa
         AlertmanagerServer(tmp_path / "bad", "route: {receiver: missing}\nreceivers: []\n").start()
 
 
-@needs_programs
+@pytest.mark.usefixtures("servers")
 def test_a_backfill_that_promtool_refuses_says_why(tmp_path: Path) -> None:
     bad = RawBlock(np.array([60]), (RawSeries("bad name", ()),), np.array([[1.0]]))
     with pytest.raises(StackError, match="promtool refused the backfill"):
