@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from . import alerting, thresholds
 from .alerting import AlertSpec, AlertState
@@ -13,17 +14,22 @@ from .frame import F32, Bool, Scorer, Windows
 from .thresholds import Parts, ThresholdSpec, ThresholdStack
 
 NAN = np.float32(np.nan)
+SCORE_DECADES = 3.0
+"""Decades of rarity that multiply the score of an ensemble by ten."""
+COMMON = np.float32(-2.0)
+"""Rarity (in decades: a hundred a week) up to which a feature has no share in what an ensemble objects to."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What is said of B consecutive windows of S entities with F features.
 
-    ``error``, ``threshold`` (scaler units), ``score`` = error / threshold and ``alerting`` [S, B] are NaN where the
-    window cannot be scored; ``alerting`` also until ``persistence`` scores in a row exist. ``detected`` [S, B] is then
-    False. ``observed`` [S, B, F] is the newest sample (NaN = missing); ``expected``, ``lower``, ``upper`` in own units
+    ``error``, ``threshold`` (scaler units), ``score`` and ``alerting`` [S, B] are NaN where the window cannot be scored;
+    ``alerting`` also until ``persistence`` scores in a row exist. ``detected`` [S, B] is then False. ``score`` is error /
+    threshold; an ensemble's tells how much rarer the sample is than the alert budget allows, see :func:`rarity_score`. ``observed`` [S, B, F] is the newest sample (NaN = missing); ``expected``, ``lower``, ``upper`` in own units
     and ``contribution`` (shares that sum to 1) are NaN for features that do not count. ``parts`` says what the
-    threshold was made of, also where nothing was scored. ``state`` is the input of the next call.
+    threshold was made of, also where nothing was scored. ``members`` [S, B, M], decades of rarity in the order of
+    ``member_names``, is None where the scorer is not an ensemble. ``state`` is the input of the next call.
     """
 
     error: F32
@@ -38,6 +44,8 @@ class Verdict:
     contribution: F32
     parts: Parts
     state: AlertState
+    members: F32 | None = None
+    member_names: tuple[str, ...] = ()
 
 
 def detect(  # noqa: PLR0917  the order of the data flow
@@ -48,12 +56,16 @@ def detect(  # noqa: PLR0917  the order of the data flow
     alert_spec: AlertSpec,
     min_features: int = 1,
     state: AlertState | None = None,
+    *,
+    budget: float | npt.NDArray[np.floating] = 1.0,
 ) -> Verdict:
     """Score ``windows`` [S, B, W, F] that end at consecutive grid instants, oldest first.
 
     A window is scorable when at least ``min_features`` features count and the newest sample of one of them is
     observed. Without a ``state`` the entities are taken as never seen. One call with B windows gives what B calls with
-    one window each give, if the state is passed on.
+    one window each give, if the state is passed on. ``budget``: false alerts allowed per week, one number or one per
+    entity [S]; only the score of an ensemble depends on it. Where an ensemble has an opinion but its autoencoder has
+    none (an error of NaN), it is scored nevertheless.
 
     Raises:
         InvalidShapeError: scorer, windows, thresholds and state are not of the same S, W and F.
@@ -67,14 +79,21 @@ def detect(  # noqa: PLR0917  the order of the data flow
     inference = scorer.infer(windows)
     seen = windows.valid[:, :, -1]
     observed = np.where(seen, windows.x[:, :, -1], NAN)
-    counts = np.isfinite(inference.feature_error)
-    scorable = np.isfinite(inference.error) & (counts.sum(axis=2) >= max(min_features, 1)) & (counts & seen).any(axis=2)
+    opinion = inference.opinion
+    judged_by, shares = inference.error, inference.feature_error
+    if opinion is not None:
+        # A negative rarity is what every sample has: only what is rarer than a few times a day shares the blame.
+        judged_by, shares = opinion.rarity, np.maximum(opinion.feature_rarity - COMMON, 0)
+    counts = np.isfinite(shares)
+    scorable = np.isfinite(judged_by) & (counts.sum(axis=2) >= max(min_features, 1)) & (counts & seen).any(axis=2)
     counts &= scorable[:, :, None]
 
     parts = thresholds.adaptive(inputs, threshold_spec, windows.end)
     threshold = np.where(scorable, parts.threshold, np.nan).astype(np.float32)
     error = np.where(scorable, inference.error, NAN)
     score: F32 = np.divide(error, threshold, dtype=np.float32)
+    if opinion is not None:
+        score = np.where(scorable, rarity_score(opinion.rarity, budget), NAN)
     expected = np.full(observed.shape, NAN) if inference.expected is None else np.where(counts, inference.expected, NAN)
     judged = None if inference.expected is None else expected
     if state is None:
@@ -92,10 +111,23 @@ def detect(  # noqa: PLR0917  the order of the data flow
         expected=expected,
         lower=expected - margin,
         upper=expected + margin,
-        contribution=_contribution(inference.feature_error, counts),
+        contribution=_contribution(shares, counts),
         parts=parts,
         state=state,
+        members=None if opinion is None else np.where(scorable[:, :, None], opinion.members, NAN),
+        member_names=() if opinion is None else opinion.names,
     )
+
+
+def decades(budget: float | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The rarity at which a series uses up its ``budget`` of notifications per week, in decades: -log10(budget)."""
+    return -np.log10(np.asarray(budget, np.float64))
+
+
+def rarity_score(rarity: F32, budget: float | npt.NDArray[np.floating]) -> F32:
+    """Score of ``rarity`` [S, B]: 1 exactly at the ``budget`` (a number or [S]), ten times it every three decades."""
+    beyond = rarity - decades(budget).reshape(-1, 1)
+    return np.power(10.0, beyond / SCORE_DECADES).astype(np.float32)
 
 
 def _contribution(feature_error: F32, counts: Bool) -> F32:

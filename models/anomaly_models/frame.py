@@ -177,16 +177,32 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """What a calibrated ensemble says of windows, in *decades of rarity*: log10 of the weeks between two notifications.
+
+    ``rarity`` [S, B] is the verdict (0 = once a week, 1 = once in ten weeks), ``members`` [S, B, M] what each of the
+    members ``names`` says alone, ``feature_rarity`` [S, B, F] what the members say of each feature. NaN where absent.
+    """
+
+    rarity: F32
+    members: F32
+    names: tuple[str, ...]
+    feature_rarity: F32
+
+
+@dataclass(frozen=True)
 class Inference:
     """What a scorer says of windows.
 
     ``error`` [S, B] and ``feature_error`` [S, B, F] in scaler units, NaN where the window is not scorable;
     ``expected`` [S, B, F]: expected value of the last sample, in own units, or None where a model has none.
+    ``opinion``: only of a calibrated ensemble, whose error and expectation are its autoencoder's.
     """
 
     error: F32
     feature_error: F32
     expected: F32 | None
+    opinion: Opinion | None = None
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ class ModelSpec:
 
     ``window``, ``stride`` and ``tail`` count grid steps, ``minimum_scale`` is in the series' own unit,
     ``minimum_relative_scale`` a share of its centre. A window teaches only if at least ``min_features`` features count.
+    The recipe ``auto`` is the calibrated ensemble; ``autoencoder`` is the recipe of its autoencoder, which all other
+    fields then describe.
 
     Raises:
         ValueError: a field is out of its range; names the field and what was received.
@@ -39,6 +41,7 @@ class ModelSpec:
     optimizer: str = "adam"
     learning_rate: float = 3e-3
     min_features: int = 1
+    autoencoder: str = "fc"
 
     def __post_init__(self) -> None:
         for name in ("window", "stride", "tail", "epochs", "patience", "batch", "max_windows", "min_features"):
