@@ -37,7 +37,10 @@ class BadRequest(Exception):  # noqa: N818 - the HTTP name
 
 @dataclass(frozen=True)
 class Request:
-    """One request; header names are lower case, the path is percent-decoded and without its query."""
+    """One request; header names are lower case, the path is percent-decoded, ``query`` (behind the ?) is as it came.
+
+    ``peer``: address of whoever opened the connection, as the socket tells it.
+    """
 
     method: str
     path: str
@@ -45,6 +48,8 @@ class Request:
     keep_alive: bool
     body_length: int = 0
     body: bytes = b""
+    query: str = ""
+    peer: str = ""
 
     @property
     def accepts_gzip(self) -> bool:
@@ -126,7 +131,8 @@ def parse(head: bytes) -> Request:
         raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a Host header")
     connection = {word.strip() for word in headers.get("connection", "").lower().split(",")}
     keep_alive = "close" not in connection and (recent or "keep-alive" in connection)
-    return Request(method, _path(target), headers, keep_alive, _body_length(headers))
+    path, query = _split_target(target)
+    return Request(method, path, headers, keep_alive, _body_length(headers), query=query)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -145,7 +151,8 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
-def _path(target: str) -> str:
+def _split_target(target: str) -> tuple[str, str]:
+    """Path and query of a request target."""
     if not target.startswith("/"):
         try:
             absolute = urlsplit(target)
@@ -153,8 +160,9 @@ def _path(target: str) -> str:
             raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a path that starts with /") from error
         if absolute.scheme not in ("http", "https") or not absolute.netloc:
             raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a path that starts with /")
-        target = absolute.path or "/"
-    return unquote(target.partition("?")[0].partition("#")[0], errors="replace")
+        target = f"{absolute.path or '/'}?{absolute.query}"
+    path, _, query = target.partition("#")[0].partition("?")
+    return unquote(path, errors="replace"), query
 
 
 def _body_length(headers: Mapping[str, str]) -> int:

@@ -49,6 +49,7 @@ class _Connection:
     """State of one connection: waiting for a request or its body, sending, or draining before it closes."""
 
     socket: socket.socket
+    peer: str
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     request: Request | None = None
@@ -61,14 +62,26 @@ class _Connection:
 class Server:
     """Serves ``handler`` on ``addresses`` (bound at once; port 0 picks a free one) from :meth:`start` to :meth:`stop`.
 
-    The handler runs on the server's thread and must not wait. What it raises becomes a 500 and a log line.
+    The handler runs on the server's thread: while it waits, so do all who ask this server. What it raises becomes a 500
+    and a log line. ``name`` is that of the thread, and what its self metrics begin with: ``<name>_inflight``,
+    ``<name>_requests_total`` and ``<name>_rejected_total``.
 
     Raises:
         OSError: an address cannot be bound.
     """
 
-    def __init__(self, addresses: Sequence[Address], handler: Handler, limits: Limits, metrics: SelfMetrics) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        handler: Handler,
+        limits: Limits,
+        metrics: SelfMetrics,
+        name: str = "http",
+    ) -> None:
         self.limits = limits
+        self._inflight, self._requests, self._rejected = (
+            f"{name}_{what}" for what in ("inflight", "requests_total", "rejected_total")
+        )
         self._handler = handler
         self._metrics = metrics
         self._selector = selectors.DefaultSelector()
@@ -78,15 +91,15 @@ class Server:
         self._stopping: float | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
             for address in addresses:
                 self._listeners.append(listen(address))
         except OSError:
             self._close_all()
             raise
-        metrics.set("http_inflight", 0)
-        metrics.begin("http_rejected_total", "reason", ("accept", "bad_request", "capacity", "deadline"))
+        metrics.set(self._inflight, 0)
+        metrics.begin(self._rejected, "reason", ("accept", "bad_request", "capacity", "deadline"))
 
     @property
     def addresses(self) -> list[Address]:
@@ -138,13 +151,13 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         try:
-            accepted, _ = listener.accept()
+            accepted, where = listener.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
             return
         except OSError as error:
             # Usually out of file descriptors: the backlog may wait a moment, a busy loop helps nobody.
             log.warning("cannot accept a connection", extra={"error": str(error)})
-            self._metrics.inc("http_rejected_total", reason="accept")
+            self._metrics.inc(self._rejected, reason="accept")
             self._pause_listening()
             self._paused_until = time.monotonic() + _TICK
             return
@@ -154,10 +167,11 @@ class Server:
             return
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(accepted, time.monotonic() + self.limits.request_deadline)
+        peer = str(where[0]) if isinstance(where, tuple) else ""
+        connection = _Connection(accepted, peer, time.monotonic() + self.limits.request_deadline)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
-        self._metrics.set("http_inflight", len(self._connections))
+        self._metrics.set(self._inflight, len(self._connections))
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest without a complete request; False when there is none."""
@@ -169,7 +183,7 @@ class Server:
         return True
 
     def _turn_away(self, accepted: socket.socket) -> None:
-        self._metrics.inc("http_rejected_total", reason="capacity")
+        self._metrics.inc(self._rejected, reason="capacity")
         answer = _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         with contextlib.suppress(OSError):
             accepted.send(answer)
@@ -178,7 +192,7 @@ class Server:
 
     def _reject(self, connection: _Connection, status: HTTPStatus, reason: str) -> None:
         """Close a connection that is not being answered, with a word if the socket takes it."""
-        self._metrics.inc("http_rejected_total", reason=reason)
+        self._metrics.inc(self._rejected, reason=reason)
         if not connection.draining:
             with contextlib.suppress(OSError):
                 connection.socket.send(_refusal(status))
@@ -211,7 +225,7 @@ class Server:
             try:
                 request = self._next_request(connection)
             except BadRequest as bad:
-                self._metrics.inc("http_rejected_total", reason="bad_request")
+                self._metrics.inc(self._rejected, reason="bad_request")
                 self._answer(connection, Response.text(bad.status, str(bad)), head_only=False, keep_alive=False)
                 continue
             if request is None:
@@ -225,7 +239,7 @@ class Server:
             length = split_head(connection.received)
             if length is None:
                 return None
-            connection.request = parse(bytes(connection.received[:length]))
+            connection.request = replace(parse(bytes(connection.received[:length])), peer=connection.peer)
             del connection.received[:length]
         length = connection.request.body_length
         if len(connection.received) < length:
@@ -244,7 +258,7 @@ class Server:
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error, see the log")
 
     def _answer(self, connection: _Connection, response: Response, head_only: bool, keep_alive: bool) -> None:
-        self._metrics.inc("http_requests_total", code=str(int(response.status)))
+        self._metrics.inc(self._requests, code=str(int(response.status)))
         connection.close_after = not keep_alive
         connection.out.append(memoryview(response.head(keep_alive)))
         if not head_only:
@@ -292,7 +306,7 @@ class Server:
             if connection.draining or (connection.answered and not connection.received and not connection.out):
                 self._close(connection)
             elif connection.out:
-                self._metrics.inc("http_rejected_total", reason="deadline")
+                self._metrics.inc(self._rejected, reason="deadline")
                 self._close(connection)
             else:
                 self._reject(connection, HTTPStatus.REQUEST_TIMEOUT, "deadline")
@@ -311,7 +325,7 @@ class Server:
             self._connections.discard(connection)
             self._selector.unregister(connection.socket)
             connection.socket.close()
-            self._metrics.set("http_inflight", len(self._connections))
+            self._metrics.set(self._inflight, len(self._connections))
 
     def _close_all(self) -> None:
         for connection in list(self._connections):
