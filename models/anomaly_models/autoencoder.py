@@ -47,11 +47,30 @@ CHUNK_FLOATS = 1 << 22
 needs little more memory than its answer."""
 
 
-def recipe(name: str, window: int, features: int, dropout: float = 0.0) -> Layers:
+@dataclass(frozen=True)
+class Widths:
+    """How wide the layers of a recipe are; None is the recipe's own width, and a recipe ignores what it has no use for.
+
+    ``filters`` of the first convolution (later ones keep the recipe's ratio to it), ``kernel`` of convolutions in
+    samples, ``units`` of hidden dense and recurrent layers, ``code``: numbers that a window is squeezed through, at
+    most a third of the window's whatever is asked for.
+    """
+
+    filters: int | None = None
+    kernel: int | None = None
+    units: int | None = None
+    code: int | None = None
+
+
+OWN_WIDTHS = Widths()
+Build = Callable[[int, int, Widths], Layers]
+
+
+def recipe(name: str, window: int, features: int, dropout: float = 0.0, widths: Widths = OWN_WIDTHS) -> Layers:
     """The layers of a recipe for windows of ``window`` >= 2 samples of ``features`` series.
 
-    Widths grow with the square root of ``features``, up to four times; ``dropout`` follows every hidden layer but the
-    code.
+    Its own widths grow with the square root of ``features``, up to four times; given ``widths`` are taken as they are.
+    ``dropout`` follows every hidden layer but the code.
 
     Raises:
         InvalidShapeError: unknown recipe, a window shorter than 2, or a model beyond the caps of ``layers``.
@@ -60,7 +79,7 @@ def recipe(name: str, window: int, features: int, dropout: float = 0.0) -> Layer
         raise InvalidShapeError(f"recipe must be one of {RECIPES}, received {name!r}")
     if window < 2 or features < 1:
         raise InvalidShapeError(f"an autoencoder needs window >= 2 and features >= 1, received {window} x {features}")
-    layers = _RECIPES[name](window, features)
+    layers = _RECIPES[name](window, features, widths)
     if dropout > 0:
         layers = _with_dropout(layers, dropout)
     shapes(layers, window, features)
@@ -71,8 +90,8 @@ def _widen(features: int, most: int = 4) -> int:
     return min(max(round(math.sqrt(features)), 1), most)
 
 
-def _code(window: int, features: int) -> int:
-    return max(min(16 * _widen(features), window * features // 3), 1)
+def _code(window: int, features: int, widths: Widths) -> int:
+    return max(min(widths.code or 16 * _widen(features), window * features // 3), 1)
 
 
 def _halvings(window: int, most: int) -> list[int]:
@@ -84,7 +103,7 @@ def _halvings(window: int, most: int) -> list[int]:
 
 
 def _kernel(steps: int, most: int) -> int:
-    """Odd width of a convolution that never reaches past both ends of ``steps`` samples."""
+    """Width of a convolution, ``most`` unless that reached past both ends of ``steps`` samples."""
     return min(most, 2 * steps - 1)
 
 
@@ -100,45 +119,46 @@ def _upwards(lengths: list[int], filters: Callable[[int], int], kernel: int) -> 
     return out
 
 
-def _fc(window: int, features: int) -> Layers:
-    hidden = 64 * _widen(features)
+def _fc(window: int, features: int, widths: Widths) -> Layers:
+    hidden = widths.units or 64 * _widen(features)
     return (
         Flatten(),
         Dense(hidden, "relu"),
-        Dense(_code(window, features)),
+        Dense(_code(window, features, widths)),
         Dense(hidden, "relu"),
         Dense(window * features),
         Reshape(window, features),
     )
 
 
-def _cnn(window: int, features: int) -> Layers:
+def _cnn(window: int, features: int, widths: Widths) -> Layers:
     lengths = _halvings(window, 3)
-    width = _widen(features)
+    base = widths.filters or 16 * _widen(features)
+    kernel = widths.kernel or 7
 
     def filters(stage: int) -> int:
-        return (16, 16, 24)[stage] * width
+        return (base, base, base * 3 // 2)[stage]
 
     down = [
-        Conv1D(filters(stage), _kernel(steps, 7), stride=2, activation="relu")
+        Conv1D(filters(stage), _kernel(steps, kernel), stride=2, activation="relu")
         for stage, steps in enumerate(lengths[:-1])
     ]
-    code = max(_code(window, features) // lengths[-1], 1)
+    code = max(_code(window, features, widths) // lengths[-1], 1)
     return (
         *down,
         Conv1D(code, 1),
-        Conv1D(filters(len(down) - 1), _kernel(lengths[-1], 3), activation="relu"),
-        *_upwards(lengths, filters, 7),
-        Conv1D(features, _kernel(window, 7)),
+        Conv1D(filters(len(down) - 1), _kernel(lengths[-1], min(kernel, 3)), activation="relu"),
+        *_upwards(lengths, filters, kernel),
+        Conv1D(features, _kernel(window, kernel)),
     )
 
 
-def _recurrent(cell: type[LSTM] | type[GRU]) -> Callable[[int, int], Layers]:
-    def build(window: int, features: int) -> Layers:
-        units = 32 * _widen(features, 2)
+def _recurrent(cell: type[LSTM] | type[GRU]) -> Build:
+    def build(window: int, features: int, widths: Widths) -> Layers:
+        units = widths.units or 32 * _widen(features, 2)
         return (
             cell(units, sequences=False),
-            Dense(min(_code(window, features), units)),
+            Dense(min(_code(window, features, widths), units)),
             RepeatVector(window),
             cell(units),
             Dense(features),
@@ -147,33 +167,34 @@ def _recurrent(cell: type[LSTM] | type[GRU]) -> Callable[[int, int], Layers]:
     return build
 
 
-def _hybrid(cell: type[LSTM] | type[GRU]) -> Callable[[int, int], Layers]:
-    def build(window: int, features: int) -> Layers:
+def _hybrid(cell: type[LSTM] | type[GRU]) -> Build:
+    def build(window: int, features: int, widths: Widths) -> Layers:
         lengths = _halvings(window, 2)
-        width = _widen(features, 2)
-        units = 24 * width
+        base = widths.filters or 16 * _widen(features, 2)
+        units = widths.units or 24 * _widen(features, 2)
+        kernel = widths.kernel or 5
 
         def filters(stage: int) -> int:
-            return (16, 32)[stage] * width
+            return (base, 2 * base)[stage]
 
         down = [
-            Conv1D(filters(stage), _kernel(steps, 5), stride=2, activation="relu")
+            Conv1D(filters(stage), _kernel(steps, kernel), stride=2, activation="relu")
             for stage, steps in enumerate(lengths[:-1])
         ]
         return (
             *down,
             cell(units, sequences=False),
-            Dense(min(_code(window, features), units)),
+            Dense(min(_code(window, features, widths), units)),
             RepeatVector(lengths[-1]),
             cell(units),
-            *_upwards(lengths, filters, 5),
-            Conv1D(features, _kernel(window, 5)),
+            *_upwards(lengths, filters, kernel),
+            Conv1D(features, _kernel(window, kernel)),
         )
 
     return build
 
 
-_RECIPES: dict[str, Callable[[int, int], Layers]] = {
+_RECIPES: dict[str, Build] = {
     "fc": _fc,
     "cnn": _cnn,
     "lstm": _recurrent(LSTM),

@@ -18,6 +18,7 @@ class ModelSpec:
 
     ``window``, ``stride`` and ``tail`` count grid steps, ``minimum_scale`` is in the series' own unit,
     ``minimum_relative_scale`` a share of its centre. A window teaches only if at least ``min_features`` features count.
+    ``filters``, ``kernel``, ``units`` and ``code`` are the widths of an autoencoder's layers, None the recipe's own.
     The recipe ``auto`` is the calibrated ensemble; ``autoencoder`` is the recipe of its autoencoder, which all other
     fields then describe.
 
@@ -42,11 +43,19 @@ class ModelSpec:
     learning_rate: float = 3e-3
     min_features: int = 1
     autoencoder: str = "fc"
+    filters: int | None = None
+    kernel: int | None = None
+    units: int | None = None
+    code: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "stride", "tail", "epochs", "patience", "batch", "max_windows", "min_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, received {getattr(self, name)}")
+        for name in ("filters", "kernel", "units", "code"):
+            width = getattr(self, name)
+            if width is not None and width < 1:
+                raise ValueError(f"{name} must be at least 1, received {width}")
         if self.tail > self.window:
             raise ValueError(f"tail must not exceed the window of {self.window} samples, received {self.tail}")
         if not self.minimum_scale > 0:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from anomaly_models import autoencoder as module
 from anomaly_models import windows
-from anomaly_models.autoencoder import INPUT_BOUND, RECIPES, Autoencoder, recipe
+from anomaly_models.autoencoder import INPUT_BOUND, RECIPES, Autoencoder, Widths, recipe
 from anomaly_models.exceptions import InvalidShapeError, PackRejectedError
 from anomaly_models.frame import Scorer, Windows
-from anomaly_models.layers import GRU, LSTM, MAX_WEIGHTS, Conv1D, Dense, parameters
+from anomaly_models.layers import GRU, LSTM, MAX_WEIGHTS, Conv1D, Dense, parameters, shapes
 from anomaly_models.scaling import Scaler
 from support.stock_keras import random_weights
 
@@ -60,6 +60,28 @@ def test_a_recipe_learns_with_exactly_the_layers_in_its_name(name: str, features
 def test_recipes_stay_small(name: str) -> None:
     assert 4_000 <= parameters(recipe(name, 48, 1), 48, 1) <= 16_000
     assert parameters(recipe(name, 8, 38), 8, 38) <= 200_000
+
+
+@pytest.mark.parametrize("features", [1, 38])
+@pytest.mark.parametrize("window", [2, 7, 24])
+@pytest.mark.parametrize("name", RECIPES)
+def test_widths_that_are_asked_for_are_the_widths_of_the_layers(name: str, window: int, features: int) -> None:
+    layers = recipe(name, window, features, widths=Widths(filters=20, kernel=2, units=30, code=2))
+    convolutions = [x for x in layers if isinstance(x, Conv1D)]
+    inner = [x for x in convolutions[:-1] if x.kernel > 1]
+    assert {x.filters for x in inner} <= {20, 30, 40}
+    assert {x.kernel for x in convolutions} <= {1, 2}
+    assert {x.units for x in layers if isinstance(x, LSTM | GRU)} <= {30}
+    code = max(min(2, window * features // 3), 1)
+    dense = {x.units for x in layers if isinstance(x, Dense)}
+    assert dense <= {30, code, features, window * features}
+    assert name == "cnn" or code in dense
+    assert shapes(layers, window, features)[-1].after == (window, features)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_code_never_gets_wider_than_a_third_of_the_window(name: str) -> None:
+    assert recipe(name, 6, 1, widths=Widths(code=500)) == recipe(name, 6, 1, widths=Widths(code=2))
 
 
 def test_an_unknown_recipe_or_a_window_of_one_is_refused() -> None:

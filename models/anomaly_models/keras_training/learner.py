@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_models import scaling, windows
-from anomaly_models.autoencoder import Autoencoder, recipe
+from anomaly_models.autoencoder import Autoencoder, Widths, recipe
 from anomaly_models.exceptions import InvalidShapeError, UntrainableError
 from anomaly_models.frame import F32, I64, Bool, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
@@ -114,7 +114,8 @@ class KerasLearner:
         checking = [thin(np.flatnonzero(row), most) for row in windows.usable(val, spec.min_features, spec.tail)]
 
         scaler = scaling.fit(windows.samples(train)[0], spec.scaler, spec.minimum_scale, spec.minimum_relative_scale)
-        layers = recipe(spec.recipe, W, F, spec.dropout)
+        widths = Widths(spec.filters, spec.kernel, spec.units, spec.code)
+        layers = recipe(spec.recipe, W, F, spec.dropout, widths)
         per_epoch = np.array([steps_per_epoch(min(row.size, spec.max_windows), spec.batch) for row in teaching])
         program = StackedProgram(
             layers,
