@@ -24,7 +24,9 @@ class Walk:
 
     ``end`` [B]: data time of every instant. ``error`` and ``threshold`` in scaler units, ``score`` = error / threshold,
     ``alerting``: minimum of the last ``persistence`` scores, all [S, B]. ``feature_score`` [S, B, F]: the score as each
-    feature alone would have it; their mean over the features that count is the score.
+    feature alone would have it; their mean over the features that count is the score. ``expected`` [S, B, F]: value of
+    the newest sample as the model expected it, own units. ``members`` [S, B, M]: decades of rarity of an ensemble's
+    ``member_names``, None for others.
     """
 
     end: I64
@@ -33,6 +35,9 @@ class Walk:
     score: F32
     alerting: F32
     feature_score: F32
+    expected: F32
+    members: F32 | None = None
+    member_names: tuple[str, ...] = ()
 
 
 def walk(scorer: Scorer, inputs: Sequence[ThresholdInputs], block: Block, plan: Plan, alert: AlertSpec) -> Walk:
@@ -49,23 +54,28 @@ def walk(scorer: Scorer, inputs: Sequence[ThresholdInputs], block: Block, plan: 
             f"a walk needs one model and one threshold per entity, received {len(block.entities)} entities, "
             f"{scorer.scale.shape[0]} models, {len(inputs)} thresholds"
         )
-    values = cleaning.zero_gaps(block.values, plan.cleaning.zero_gap)
-    x, valid = cleaning.bridge(values, plan.cleaning.max_gap)
+    x, valid = cleaning.clean(block.values, plan.cleaning)
     all_windows = windows.make(x, valid, block.start, block.step, scorer.window)
     S, B, _, F = all_windows.x.shape
     size = max(CHUNK_FLOATS // max(S * F, 1), 1)
     stack = ThresholdStack.of(inputs)
     state: AlertState | None = None
     error, threshold, score, alerting = (np.full((S, B), np.nan, np.float32) for _ in range(4))
-    feature_score = np.full((S, B, F), np.nan, np.float32)
+    feature_score, expected = (np.full((S, B, F), np.nan, np.float32) for _ in range(2))
+    members: list[F32] = []
+    names: tuple[str, ...] = ()
     for first in range(0, B, size):
         at = slice(first, first + size)
         part = Windows(all_windows.x[:, at], all_windows.valid[:, at], all_windows.end[:, at])
         said = detector.detect(scorer, part, stack, plan.threshold, alert, plan.model.min_features, state)
         state = said.state
         error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score
-        alerting[:, at] = said.alerting
+        alerting[:, at], expected[:, at] = said.alerting, said.expected
+        if said.members is not None:
+            members.append(said.members)
+            names = said.member_names
         counted = np.isfinite(said.contribution).sum(axis=2, keepdims=True)
         feature_score[:, at] = said.contribution * counted * said.score[:, :, None]
     end = all_windows.end[0] if S else np.empty(B, np.int64)
-    return Walk(end, error, threshold, score, alerting, feature_score)
+    spoken = np.concatenate(members, axis=1) if members else None
+    return Walk(end, error, threshold, score, alerting, feature_score, expected, spoken, names)
