@@ -1,4 +1,4 @@
-"""What may be learned from: gaps, isolated zeros, outliers.
+"""What may be learned from: impossible values, gaps, isolated zeros, outliers.
 
 Everything that serving does too looks only backwards, so that a live buffer and a stored history agree. Masking of
 outliers is for training alone: an outlier is what serving is looking for.
@@ -26,14 +26,54 @@ NEIGHBOURHOOD = 31
 """Samples of the rolling median that tells a lone spike from a daily peak."""
 
 
+Ranges = tuple[tuple[float | None, float | None], ...]
+"""Smallest and largest possible value per feature, None = no limit."""
+
+
 @dataclass(frozen=True)
 class CleaningSpec:
-    """``contamination``: largest masked share; ``max_gap``, ``zero_gap``: steps; ``seed`` of the isolation forest."""
+    """``contamination``: largest masked share; ``max_gap``, ``zero_gap``: steps; ``seed`` of the isolation forest.
+
+    ``ranges``: smallest and largest possible value of every feature, None = any; empty: every value is possible.
+    """
 
     contamination: float = 0.01
     max_gap: int = 3
     zero_gap: int = 0
     seed: int = 0
+    ranges: Ranges = ()
+
+
+def clean(values: F32, spec: CleaningSpec) -> tuple[F32, Bool]:
+    """What training and serving see of raw ``values`` [T, N, F]: bridged samples, and which were really observed.
+
+    Impossible values are missing, isolated zeros too, and short gaps are bridged by the last value, in this order.
+    """
+    return bridge(zero_gaps(possible(values, spec.ranges), spec.zero_gap), spec.max_gap)
+
+
+def possible(values: F32, ranges: Ranges) -> F32:
+    """``values`` [T, N, F] with samples outside the range of their feature made missing; ``values`` itself when none is.
+
+    Raises:
+        InvalidShapeError: there are ranges, but not one per feature.
+    """
+    outside = impossible(values, ranges)
+    return np.where(outside, np.float32(np.nan), values) if outside.any() else values
+
+
+def impossible(values: F32, ranges: Ranges) -> Bool:
+    """Which of ``values`` [T, N, F] lie outside the range of their feature; a missing sample does not."""
+    if ranges and len(ranges) != values.shape[2]:
+        raise InvalidShapeError(f"one range per feature is needed: expected {values.shape[2]}, received {len(ranges)}")
+    outside = np.zeros(values.shape, np.bool_)
+    for f, (lowest, highest) in enumerate(ranges):
+        with np.errstate(invalid="ignore"):
+            if lowest is not None:
+                outside[:, :, f] |= values[:, :, f] < lowest
+            if highest is not None:
+                outside[:, :, f] |= values[:, :, f] > highest
+    return outside
 
 
 def zero_gaps(values: F32, zero_gap: int) -> F32:

@@ -74,7 +74,7 @@ def survey(block: Block, spec: ModelSpec, clean: CleaningSpec, split: Sequence[f
     Reasons in ``failed``: ``no_data`` (no sample at all), ``too_short`` (fewer than ``min_samples`` observed instants),
     ``no_windows`` (gaps leave too few windows to learn or to take a threshold from).
     """
-    x, valid = cleaning.bridge(cleaning.zero_gaps(block.values, clean.zero_gap), clean.max_gap)
+    x, valid = cleaning.clean(block.values, clean)
     borders = np.zeros((len(block.entities), 4), np.int64)
     failed: dict[EntityKey, str] = {}
     for i, entity in enumerate(block.entities):
