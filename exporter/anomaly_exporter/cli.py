@@ -126,6 +126,14 @@ def serve(
     help="Train only part i of n of the entities, as i/n; auto/n takes i from JOB_COMPLETION_INDEX (Indexed Job).",
 )
 @click.option(
+    "--override",
+    default=None,
+    metavar="JSON",
+    envvar="ANOMALY_EXPORTER_OVERRIDE",
+    show_envvar=True,
+    help="What this training does differently: model, parameters (keys of a model), training (keys of the section).",
+)
+@click.option(
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -134,18 +142,26 @@ def serve(
 )
 @log_options
 def train(
-    config_path: Path, target: str | None, model: str | None, shard: str, output: str, log_level: str, log_format: str
+    config_path: Path,
+    target: str | None,
+    model: str | None,
+    shard: str,
+    override: str | None,
+    output: str,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Read what is new, fit the models of targets, put new generations in force.
 
     \b
     Example:
       anomaly-exporter train -c config.yaml --target kube-eagle-cpu
+      anomaly-exporter train -c config.yaml --target kube-eagle-cpu --override '{"parameters": {"epochs": 60}}'
     """
     from .train import run
 
     setup_logging(log_level, log_format)
-    sys.exit(run(config_path, target, model=model, shard=shard, output=output))
+    sys.exit(run(config_path, target, model=model, shard=shard, override=override, output=output))
 
 
 @cli.command()

@@ -108,6 +108,7 @@ class Snapshot:
 class TrainingStatus:
     """Training of one target, as its process reports it. Times are wall time, ``progress`` runs from 0 to 1.
 
+    ``requested``: somebody asked for a training that has not begun yet.
     ``epochs`` by model and ``losses`` by model and split are those of the batch in training, empty when none is.
     """
 
@@ -123,3 +124,4 @@ class TrainingStatus:
     failed: Mapping[str, int] = field(default_factory=dict)
     stage_memory: Mapping[str, int] = field(default_factory=dict)
     message: str = ""
+    requested: bool = False

@@ -4,10 +4,12 @@ from .alerting import Alerting
 from .base import format_duration, parse_duration
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
+from .control import Control, Proxy, Role
 from .exposition import Exposition, Links
 from .launcher import Launcher
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
+from .overrides import Overrides, overridden, read_overrides
 from .remedies import Remedy, default_remedies
 from .root import Config
 from .routes import MuteWindow, Route, Routing, SecretKey, Slack, Smtp
@@ -26,6 +28,7 @@ __all__ = [
     "Canary",
     "Config",
     "ConfigError",
+    "Control",
     "Exposition",
     "FilesConnection",
     "Launcher",
@@ -33,9 +36,12 @@ __all__ = [
     "LoadedConfig",
     "Model",
     "MuteWindow",
+    "Overrides",
     "PrometheusConnection",
+    "Proxy",
     "Query",
     "Remedy",
+    "Role",
     "Route",
     "Routing",
     "Rules",
@@ -55,7 +61,9 @@ __all__ = [
     "format_duration",
     "json_schema",
     "load",
+    "overridden",
     "parse",
     "parse_duration",
     "preset_names",
+    "read_overrides",
 ]

@@ -58,9 +58,14 @@ def parse(text: bytes | str) -> Config:
     try:
         return Config.model_validate(_with_canary(_inherit(_expand(document))))
     except ValidationError as error:
-        raise ConfigError("\n".join(_line(e) for e in error.errors(include_url=False))) from error
+        raise ConfigError("\n".join(describe(error))) from error
     except RecursionError as error:
         raise ConfigError("nested too deeply") from error
+
+
+def describe(error: ValidationError, within: str = "") -> list[str]:
+    """The problems of ``error``, a line each, with paths that begin with ``within``."""
+    return [_line({**e, "loc": (*filter(None, (within,)), *e["loc"])}) for e in error.errors(include_url=False)]
 
 
 def preset_names() -> list[str]:

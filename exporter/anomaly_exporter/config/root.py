@@ -10,6 +10,7 @@ from .alerting import Alerting
 from .base import LabelName, Name, Section
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
+from .control import Control
 from .exposition import Exposition, Links
 from .launcher import Launcher
 from .models import RECIPES, Model
@@ -58,6 +59,8 @@ class Config(Section):
     """Which alerts there are on top of the ones that always are."""
     canary: Canary = Canary()
     """An anomaly of our own on a schedule, to prove that alerts arrive; see docs/canary.md."""
+    control: Control = Control()
+    """API and pages to start, stop and teach; off by default; see docs/control.md."""
     remedies: tuple[Remedy, ...] = ()
     """Likely next steps that alerts show, most likely first."""
     shipped_remedies: bool = True

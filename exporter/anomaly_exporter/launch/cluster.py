@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from anomaly_exporter.config import CANARY_TAG, Config
+from anomaly_exporter.config import CANARY_TAG, Config, Overrides
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingStatus
 
@@ -78,13 +78,13 @@ class KubernetesLauncher:
         """The Jobs that there are, oldest first. Raises LauncherError."""
         return jobs_of(self._api.jobs(), self._cron_job)
 
-    def train(self, target: str | None) -> None:
+    def train(self, target: str | None, overrides: Overrides | None = None) -> bool:
         """Make a Job of the CronJob's template; one that runs for the same purpose goes on instead."""
         known(target, self._config)
         if any(job.unfinished and not job.suspended and job.target == target for job in self.jobs()):
-            return
+            return False
         cron_job = self._api.cron_job(self._cron_job)
-        job = new_job(cron_job, target, self._config.launcher.container, self._wall())
+        job = new_job(cron_job, target, self._config.launcher.container, self._wall(), overrides)
         try:
             self._api.create(job)
         except TakenError as error:
@@ -93,8 +93,11 @@ class KubernetesLauncher:
                 raise LauncherRefusedError(
                     f"{error}; a Job was made within this minute: try again in the next"
                 ) from error
-        log.info("a Job was made", extra={"job": job["metadata"]["name"], "target": target or "all"})
+            return False
+        asked = {"overrides": overrides.text()} if overrides else {}
+        log.info("a Job was made", extra={"job": job["metadata"]["name"], "target": target or "all", **asked})
         self.follow()
+        return True
 
     def suspend(self, target: str | None) -> None:
         """Suspend its Jobs: their pods are ended by SIGTERM."""
@@ -110,11 +113,13 @@ class KubernetesLauncher:
                 self._api.suspend(job.name, False)
         self.follow()
 
-    def cancel(self, target: str | None) -> None:
+    def cancel(self, target: str | None) -> bool:
         """Delete its Jobs that are not finished, and their pods."""
-        for job in self._asked(target):
+        asked = self._asked(target)
+        for job in asked:
             self._api.delete(job.name, job.uid)
         self.follow()
+        return bool(asked)
 
     def follow(self) -> None:
         """Look at the Jobs once and draw the conclusions. Raises LauncherError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def run_request(request: str, config_path: Path, namespace: str | None, target: 
     """Pass ``request`` (start, suspend, resume or delete) on; the exit code."""
     try:
         launcher = _launcher(config_path, namespace, client)
-        requests = {
+        requests: dict[str, Callable[[str | None], object]] = {
             "start": launcher.train,
             "suspend": launcher.suspend,
             "resume": launcher.resume,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anomaly_exporter.config import Config
+from anomaly_exporter.config import Config, Overrides
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingStatus
 
@@ -42,7 +42,7 @@ class IdleLauncher:
     def status(self) -> dict[str, TrainingStatus]:
         return dict(self._status)
 
-    def train(self, target: str | None) -> None:
+    def train(self, target: str | None, overrides: Overrides | None = None) -> bool:
         raise self._refused()
 
     def suspend(self, target: str | None) -> None:
@@ -51,7 +51,7 @@ class IdleLauncher:
     def resume(self, target: str | None) -> None:
         raise self._refused()
 
-    def cancel(self, target: str | None) -> None:
+    def cancel(self, target: str | None) -> bool:
         raise self._refused()
 
     def _refused(self) -> LauncherRefusedError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from anomaly_exporter.config import CANARY_TAG, Config
+from anomaly_exporter.config import CANARY_TAG, Config, Overrides
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingStatus
 
@@ -71,8 +71,11 @@ class Launcher(Protocol):
         """How the training of every target is doing."""
         ...
 
-    def train(self, target: str | None) -> None:
-        """Train as soon as possible; a training that runs goes on. Raises LauncherError."""
+    def train(self, target: str | None, overrides: Overrides | None = None) -> bool:
+        """Train as soon as possible, this once with ``overrides``; whether something new was asked for.
+
+        A training that runs, or is asked for already, goes on instead. Raises LauncherError.
+        """
         ...
 
     def suspend(self, target: str | None) -> None:
@@ -83,8 +86,8 @@ class Launcher(Protocol):
         """Let what was suspended run, again from its beginning. Raises LauncherError."""
         ...
 
-    def cancel(self, target: str | None) -> None:
-        """End what runs and drop what was asked for. Raises LauncherError."""
+    def cancel(self, target: str | None) -> bool:
+        """End what runs and drop what was asked for; whether there was anything. Raises LauncherError."""
         ...
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from anomaly_exporter.config import Overrides
 from anomaly_exporter.snapshot import TrainingState, TrainingStatus
 
 from .interface import MEANINGS, LauncherConfigError
@@ -17,6 +18,7 @@ from .interface import MEANINGS, LauncherConfigError
 TARGET_LABEL: Final = "anomaly-exporter/target"
 """On Jobs that train one target; those without it train all."""
 TARGET_VARIABLE: Final = "ANOMALY_EXPORTER_TARGET"
+OVERRIDE_VARIABLE: Final = "ANOMALY_EXPORTER_OVERRIDE"
 MANUAL: Final = "cronjob.kubernetes.io/instantiate"
 """Annotation of Jobs that were made from a CronJob by request, as kubectl sets it."""
 LONGEST_NAME: Final = 52
@@ -52,9 +54,12 @@ class Job:
         return self.target is None or self.target == target
 
 
-def new_job(cron_job: Wire, target: str | None, container: str, at: float) -> dict[str, Any]:
+def new_job(
+    cron_job: Wire, target: str | None, container: str, at: float, overrides: Overrides | None = None
+) -> dict[str, Any]:
     """The Job that ``cron_job`` would make, for ``target`` only, named after the minute of ``at``.
 
+    ``overrides`` of one target reach its process by an environment variable.
     Two requests within a minute have one name, so that the second is refused as a conflict. Raises LauncherConfigError
     when the template has no such ``container``.
     """
@@ -68,8 +73,9 @@ def new_job(cron_job: Wire, target: str | None, container: str, at: float) -> di
             raise LauncherConfigError(
                 f"CronJob {name} has no container {container!r}: launcher.container must name the one that trains"
             )
-        kept = [variable for variable in found[0].get("env") or [] if variable["name"] != TARGET_VARIABLE]
-        found[0]["env"] = [*kept, {"name": TARGET_VARIABLE, "value": target}]
+        wanted = {TARGET_VARIABLE: target, **({OVERRIDE_VARIABLE: overrides.text()} if overrides else {})}
+        kept = [variable for variable in found[0].get("env") or [] if variable["name"] not in wanted]
+        found[0]["env"] = [*kept, *({"name": name, "value": value} for name, value in wanted.items())]
     owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cron_job["metadata"]["uid"]}
     return {
         "apiVersion": "batch/v1",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from anomaly_exporter.clock import Clock
-from anomaly_exporter.config import CANARY_TAG, Config, Target
+from anomaly_exporter.config import CANARY_TAG, Config, Overrides, Target
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingState, TrainingStatus
@@ -38,6 +38,7 @@ class _Course:
     ``seen``: a cycle has said whether it is ``untrained``, that is: whether a configured model has nothing in force.
     ``tried``: so it was trained in this process; what is still untrained then waits for its slot like all others.
     ``requested``, ``suspended``, ``cancelled``: what was asked for; the last one until the child has ended.
+    ``overrides``: what the next training, which was asked for, does differently.
     """
 
     target: Target
@@ -51,6 +52,7 @@ class _Course:
     requested: bool = False
     suspended: bool = False
     cancelled: bool = False
+    overrides: Overrides | None = None
 
     @property
     def due(self) -> float:
@@ -138,17 +140,21 @@ class LocalLauncher:
     def status(self) -> dict[str, TrainingStatus]:
         """How every target's training is doing."""
         with self._lock:
-            return {name: course.status for name, course in self._courses.items()}
+            return {name: replace(c.status, requested=c.requested) for name, c in self._courses.items()}
 
-    def train(self, target: str | None) -> None:
+    def train(self, target: str | None, overrides: Overrides | None = None) -> bool:
         """Train next, before its time. Raises LauncherRefusedError."""
-        for course in self._asked(target):
-            course.requested = course.status.state != "running"
+        asked = self._asked(target)
+        with self._lock:
+            new = [c for c in asked if not c.requested and self._running != c.target.name]
+            for course in new:
+                course.requested, course.overrides = True, overrides
+        return bool(new)
 
     def suspend(self, target: str | None) -> None:
         """End the child and start none until it is resumed. Raises LauncherRefusedError."""
         for course in self._asked(target):
-            course.suspended, course.requested = True, False
+            course.suspended, course.requested, course.overrides = True, False, None
             self._end(course)
 
     def resume(self, target: str | None) -> None:
@@ -157,23 +163,29 @@ class LocalLauncher:
             course.requested = course.suspended or course.requested
             course.suspended = False
 
-    def cancel(self, target: str | None) -> None:
+    def cancel(self, target: str | None) -> bool:
         """End the child, or drop the request; the next slot comes. Raises LauncherRefusedError."""
+        found = False
         for course in self._asked(target):
-            course.requested = course.suspended = False
-            self._end(course)
+            dropped, course.requested, course.suspended, course.overrides = course.requested, False, False, None
+            found = self._end(course) or dropped or found
+        return found
 
     def _asked(self, target: str | None) -> list[_Course]:
         with self._lock:
             return [self._courses[name] for name in known(target, self._config)]
 
-    def _end(self, course: _Course) -> None:
-        """End the child if it is the one of ``course``."""
+    def _end(self, course: _Course) -> bool:
+        """End the child if it is the one of ``course``; whether it was."""
         with self._lock:
             child = self._child if self._running == course.target.name else None
             course.cancelled = child is not None
-        if child:
-            child.end(GRACE)
+        if child is None:
+            return False
+        child.end(GRACE)
+        # Whoever asked sees it at once; one that had succeeded just before is told so a moment later.
+        self._update(course.target.name, state="stopped", progress=0.0)
+        return True
 
     def _run(self) -> None:
         while not self._stop.wait(POLL):
@@ -199,12 +211,14 @@ class LocalLauncher:
             course = self._courses[name]
             course.began, course.tried = self._clock.now(), True
             course.requested = course.cancelled = False
+            overrides, course.overrides = course.overrides, None
             self._running = name
-            child = self._child = Child([*self._command, *self._arguments(name)])
+            child = self._child = Child([*self._command, *self._arguments(name, overrides)])
         longest = max(LONGEST, self._clock.wall_duration(course.target.training.every))
         began = time.monotonic()
         self._update(name, state="running", started_at=self._clock.wall(), progress=0.0, message="", failed={})
-        log.info("training begins", extra={"target": name, "pid": child.pid})
+        asked = {"overrides": overrides.text()} if overrides else {}
+        log.info("training begins", extra={"target": name, "pid": child.pid, **asked})
         if self._stop.is_set() or course.suspended:
             course.cancelled = True
             child.end(GRACE)
@@ -213,10 +227,11 @@ class LocalLauncher:
             self._child = self._running = None
         self._finish(name, code, time.monotonic() - began)
 
-    def _arguments(self, name: str) -> list[str]:
+    def _arguments(self, name: str, overrides: Overrides | None) -> list[str]:
         level = logging.getLevelName(log.getEffectiveLevel()).lower().replace("warning", "warn")
         flags = ["--config", str(self._path), "--target", name, "--output", "json", "--shard", str(self._shard)]
-        return ["train", *flags, "--log.format", "json", "--log.level", level]
+        asked = ["--override", overrides.text()] if overrides else []
+        return ["train", *flags, *asked, "--log.format", "json", "--log.level", level]
 
     def _react(self, name: str, event: Event) -> None:
         """Take in one event of the child."""

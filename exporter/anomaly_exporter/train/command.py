@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.clock import Clock
-from anomaly_exporter.config import Config, ConfigError, Target, load
+from anomaly_exporter.config import Config, ConfigError, Target, load, overridden, read_overrides
 from anomaly_exporter.generations import GenerationError, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard, ShardError, parse_shard
 from anomaly_exporter.history import History
@@ -39,12 +39,16 @@ INDEX = "JOB_COMPLETION_INDEX"
 
 @dataclass(frozen=True)
 class Request:
-    """What to train: ``models`` of ``target`` for the entities of ``shard``."""
+    """What to train: ``models`` of ``target`` for the entities of ``shard``.
+
+    ``kept``: seconds of history that are not forgotten, also by a training that learns from less.
+    """
 
     config: Config
     target: Target
     models: tuple[str, ...]
     shard: Shard = UNDIVIDED
+    kept: int = 0
 
 
 def run(
@@ -53,11 +57,13 @@ def run(
     *,
     model: str | None = None,
     shard: str = "0/1",
+    override: str | None = None,
     output: str = "text",
 ) -> int:
     """Train ``target``, or one target after the other for None, and return the exit code.
 
-    Events go to stdout as ``output`` (text or json) says.
+    ``override``: JSON of what this training does differently (:class:`anomaly_exporter.config.Overrides`). Events go to
+    stdout as ``output`` (text or json) says.
     """
     emit = json_lines(sys.stdout) if output == "json" else for_people(sys.stdout)
     # The chatter of TensorFlow's start is of no use in a log; must be set before it is imported.
@@ -65,7 +71,7 @@ def run(
     try:
         config = load(config_path).config
         names = [target] if target else [t.name for t in config.targets]
-        requests = [request(config, name, model, shard) for name in names]
+        requests = [request(config, name, model, shard, override) for name in names]
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
@@ -86,7 +92,9 @@ def worst(codes: Sequence[int]) -> int:
     return EXIT_OK if EXIT_OK in codes else EXIT_NOTHING
 
 
-def request(config: Config, target: str, model: str | None = None, shard: str = "0/1") -> Request:
+def request(
+    config: Config, target: str, model: str | None = None, shard: str = "0/1", override: str | None = None
+) -> Request:
     """What the command line asks for. Raises ConfigError, naming what was expected."""
     try:
         part = parse_shard(shard, {INDEX: os.environ.get(INDEX)})
@@ -97,11 +105,16 @@ def request(config: Config, target: str, model: str | None = None, shard: str = 
     except KeyError:
         known = ", ".join(t.name for t in config.targets)
         raise ConfigError(f"--target: {target!r} is not configured, known are {known}") from None
+    kept = wanted.training.history
+    if override:
+        overrides = read_overrides(override)
+        config = overridden(config, target, overrides)
+        wanted, model = config.target(target), model or overrides.model
     if model is None:
-        return Request(config, wanted, wanted.models, part)
+        return Request(config, wanted, wanted.models, part, kept)
     if model not in wanted.models:
         raise ConfigError(f"--model: target {target!r} has the models {', '.join(wanted.models)}, not {model!r}")
-    return Request(config, wanted, (model,), part)
+    return Request(config, wanted, (model,), part, kept)
 
 
 def train_target(wanted: Request, emit: Emit, clock: Clock | None = None) -> int:
@@ -152,14 +165,15 @@ def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome] | No
     span = Span(max(end - target.training.history // target.step * target.step, 0), end)
     source = open_source(config, clock, SourceCounters(), blobs)
     samples = update(source, history, target, span)
-    history.retain(target, span.start - target.step)
+    oldest = max(end - max(wanted.kept, target.training.history) // target.step * target.step, 0)
+    history.retain(target, oldest - target.step)
     everybody = history.entities(target, span)
     entities = [e for e in everybody if wanted.shard.owns(e)]
     emit({"event": "start", "target": target.name, "entities": len(entities), "samples_read": samples})
     if everybody and not entities:
         log.info("this shard owns no entity of the target", extra={"target": target.name, "shard": str(wanted.shard)})
         return None
-    run_ = Run(config, target, clock, history, generations, span, began, emit)
+    run_ = Run(config, target, clock, history, generations, span, began, emit, oldest)
     outcomes = run_.fit(wanted.models, entities)
     pruned = generations.prune(target.name, config.store.keep_generations)
     log.info("pruned", extra={"target": target.name, "generations": pruned.generations, "packs": pruned.packs})

@@ -47,7 +47,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything one training of a target needs. ``began`` is the wall time of its start."""
+    """Everything one training of a target needs. ``began`` is the wall time of its start.
+
+    ``forget_before``: data time; models that learned nothing since are dropped. The start of the span when left out.
+    """
 
     config: Config
     target: Target
@@ -57,6 +60,7 @@ class Run:
     span: Span
     began: float
     emit: Emit
+    forget_before: int | None = None
 
     def fit(self, models: Sequence[str], entities: Sequence[EntityKey]) -> dict[str, Outcome]:
         """Train ``models`` for ``entities`` batch by batch, committing on the way; what became of them, per model.
@@ -217,6 +221,7 @@ class _Committer:
 
     def __init__(self, run: Run, seconds: Callable[[], float] = time.monotonic) -> None:
         self.run, self.seconds = run, seconds
+        self.oldest = run.span.start if run.forget_before is None else run.forget_before
         self.pending: list[Entry] = []
         self.last = seconds()
         self.number: int | None = None
@@ -229,7 +234,7 @@ class _Committer:
     def flush(self) -> None:
         if self.pending:
             generation: Generation = self.run.generations.commit(
-                self.run.target.name, self.pending, began=self.run.began, forget_before=self.run.span.start
+                self.run.target.name, self.pending, began=self.run.began, forget_before=self.oldest
             )
             self.number = generation.number
             self.pending = []
