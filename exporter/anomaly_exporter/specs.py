@@ -9,6 +9,9 @@ from anomaly_models.thresholds import ThresholdSpec
 
 from .config import Alerting, Model, Target, Threshold, Training
 
+UNCALIBRATED_PERSISTENCE = 3
+"""Scores in a row that an alert needs where nobody said so and the score is not calibrated to a budget."""
+
 
 def model_spec(model: Model, target: Target) -> ModelSpec:
     """What to fit for ``target``: the model's section and the fewest features a window of the target needs.
@@ -39,11 +42,22 @@ def threshold(section: Threshold) -> ThresholdSpec:
     return ThresholdSpec(**section.model_dump())
 
 
-def alert_spec(target: Target) -> AlertSpec:
-    """When a score of ``target`` becomes an alert."""
-    return alert(target.alerting)
+def alert_spec(target: Target, model: Model) -> AlertSpec:
+    """When a score that ``model`` gives to ``target`` becomes an alert."""
+    return alert(target.alerting, persistence(target.alerting, target.threshold, model))
 
 
-def alert(section: Alerting) -> AlertSpec:
-    """The section ``alerting``, field for field."""
-    return AlertSpec(**section.model_dump())
+def alert(section: Alerting, steps: int) -> AlertSpec:
+    """The section ``alerting``, field for field, with a persistence of ``steps``."""
+    return AlertSpec(**{**section.model_dump(), "persistence": steps})
+
+
+def persistence(alerting: Alerting, threshold_: Threshold, model: Model) -> int:
+    """Scores in a row that an alert needs; unset, it follows from how the score of ``model`` is calibrated.
+
+    A calibrated score counts every notification it would send, those of single samples too. One that is only an error
+    over a threshold does not, so that single samples must not alert.
+    """
+    if alerting.persistence is not None:
+        return alerting.persistence
+    return 1 if model.recipe == "auto" or threshold_.base == "budget" else UNCALIBRATED_PERSISTENCE

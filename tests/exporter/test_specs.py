@@ -49,9 +49,9 @@ def test_cleaning_takes_the_targets_gaps_and_the_models_seed(config: Config) -> 
 def test_thresholds_and_alerts_keep_every_field(config: Config) -> None:
     target = config.target("pods")
     assert asdict(specs.threshold_spec(target)) == target.threshold.model_dump()
-    assert asdict(specs.alert_spec(target)) == target.alerting.model_dump()
+    assert asdict(specs.alert_spec(target, config.model("small"))) == target.alerting.model_dump()
     assert specs.threshold_spec(target).half_life == 6 * 3600
-    assert specs.alert_spec(target).direction == "up"
+    assert specs.alert_spec(target, config.model("small")).direction == "up"
 
 
 def test_no_field_of_a_section_is_forgotten() -> None:
@@ -62,7 +62,7 @@ def test_no_field_of_a_section_is_forgotten() -> None:
 
 def test_the_defaults_of_thresholds_and_alerts_are_those_of_the_configuration() -> None:
     assert specs.threshold(Threshold()) == ThresholdSpec()
-    assert specs.alert(Alerting()) == AlertSpec()
+    assert specs.alert(Alerting(), specs.UNCALIBRATED_PERSISTENCE) == AlertSpec()
 
 
 def test_a_setting_left_out_means_the_same_to_the_exporter_and_to_a_notebook() -> None:
@@ -70,5 +70,5 @@ def test_a_setting_left_out_means_the_same_to_the_exporter_and_to_a_notebook() -
     target = config.target("t")
     assert specs.model_spec(config.model("fc"), target) == ModelSpec("fc")
     assert specs.threshold_spec(target) == ThresholdSpec()
-    assert specs.alert_spec(target) == AlertSpec()
+    assert specs.alert_spec(target, config.model("fc")) == AlertSpec()
     assert specs.cleaning_spec(target, config.model("fc")) == CleaningSpec()

@@ -10,8 +10,9 @@ from .base import Section
 
 
 class Alerting(Section):
-    persistence: int = Field(3, ge=1, le=1440)
-    """The alerting score is the minimum of this many newest scores: one spike alone mails nobody."""
+    persistence: Annotated[int, Field(ge=1, le=1440)] | None = None
+    """The alerting score is the minimum of this many newest scores. Unset: 1 where the score is calibrated to an alert
+    budget (model `auto`, or base threshold `budget`), else 3: one spike alone mails nobody."""
     direction: Literal["both", "up", "down"] = "both"
     """Which side of the expectation is worth an alert."""
     minimum_deviation: Annotated[float, Field(ge=0)] = 0.0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from .base import Section
 
-Recipe = Literal["fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore"]
-RECIPES: tuple[Recipe, ...] = ("fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru", "pca", "seasonal", "zscore")
+Autoencoder = Literal["fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru"]
+Recipe = Literal["auto", Autoencoder, "pca", "seasonal", "zscore"]
+RECIPES: tuple[Recipe, ...] = ("auto", *get_args(Autoencoder), "pca", "seasonal", "zscore")
 
 SHORT_WINDOW = 2
 """Default window of recipes that look at one sample at a time: a longer one would only silence them after a gap."""
@@ -19,9 +20,13 @@ class Model(Section):
     """One way of learning a series. A target refers to it by its key in ``models``, which becomes the label `model`."""
 
     recipe: Recipe
-    """Architecture of the autoencoder (fc, cnn, lstm, gru, cnn_lstm, cnn_gru) or a simple member to measure it by."""
+    """`auto`: an autoencoder and simple detectors, calibrated together to an alert budget (docs/detection.md); an
+    autoencoder alone (fc, cnn, lstm, gru, cnn_lstm, cnn_gru); or a simple detector to measure it by."""
+    autoencoder: Autoencoder = "fc"
+    """Architecture of the autoencoder inside `auto`; the other keys of this section describe it. Other recipes ignore
+    it."""
     window: int = Field(24, ge=2, le=1440)
-    """Samples the model sees at once; 2 for zscore and seasonal when unset."""
+    """Samples the model sees at once (of `auto`: its autoencoder); 2 for zscore and seasonal when unset."""
     stride: int = Field(1, ge=1, le=1440)
     """Steps between training windows; scoring always uses every step."""
     tail: int = Field(1, ge=1, le=1440)

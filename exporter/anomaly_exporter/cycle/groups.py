@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from anomaly_exporter import specs
-from anomaly_exporter.config import Target
+from anomaly_exporter.config import Model, Target
 from anomaly_exporter.generations import Entry
 from anomaly_exporter.snapshot import Scores
 from anomaly_models import detector
@@ -27,7 +27,7 @@ REPLAYS = (240, 120, 60, 30, 15)
 
 @dataclass(frozen=True)
 class Rules:
-    """How errors of a target become verdicts; gaps in steps."""
+    """How errors of one model become verdicts of a target; gaps in steps."""
 
     threshold: ThresholdSpec
     alert: AlertSpec
@@ -36,10 +36,10 @@ class Rules:
     zero_gap: int
 
     @classmethod
-    def of(cls, target: Target) -> Rules:
+    def of(cls, target: Target, model: Model) -> Rules:
         return cls(
             specs.threshold_spec(target),
-            specs.alert_spec(target),
+            specs.alert_spec(target, model),
             target.needed_features,
             target.training.max_gap,
             target.zero_gap,

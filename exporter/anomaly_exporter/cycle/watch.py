@@ -59,7 +59,7 @@ class Watch:
         self._clock = resources.clock
         self._metrics = resources.metrics
         self._capacity = config.exposition.max_series
-        self._rules = Rules.of(target)
+        self._rules = {name: Rules.of(target, config.model(name)) for name in target.models}
         self._configured_window = max(config.model(name).window for name in target.models)
         self._digest = data_digest(target)
         self._share = Share(resources.shard)
@@ -86,7 +86,7 @@ class Watch:
             log.error(message, extra={"target": self.target.name})
             return self._blind(at, message)
         self._expected = int(np.count_nonzero(newest))
-        tail = Tail(ring, self._rules.max_gap, self._rules.zero_gap)
+        tail = Tail(ring, self.target.training.max_gap, self.target.zero_gap)
         scores, broken = self._score(tail)
         unscored = [*self._explained(tail, scores), *broken, *self._without_model(ring, newest)]
         return replace(self._view(at), scores=tuple(scores), unscored=_merged(unscored), lag=self._lag(now))
@@ -130,7 +130,8 @@ class Watch:
     def _read(self, at: int) -> Ring:
         """The ring with the instant ``at`` as its newest. Raises SourceError."""
         ring = self._ring
-        rows = self._rules.rows(max(self._configured_window, self._models.window), self._replay())
+        window, replay = max(self._configured_window, self._models.window), self._replay()
+        rows = max(rules.rows(window, replay) for rules in self._rules.values())
         missed = 0 if ring is None or ring.end is None else (at + self.target.step - ring.end) // self.target.step
         if ring is None or ring.rows < rows or missed >= ring.rows:
             ring = Ring(rows, self.target.step, len(self.target.queries), self._capacity)
@@ -144,7 +145,7 @@ class Watch:
 
     def _replay(self) -> int:
         """Windows of every series that a warm-up scores."""
-        return self._rules.replay(self._models.series)
+        return max(rules.replay(self._models.series) for rules in self._rules.values())
 
     def _score(self, tail: Tail) -> tuple[list[Scores], list[Unscored]]:
         """Scores of all groups; a group that cannot be scored is left out and leaves the others alone."""
@@ -152,7 +153,7 @@ class Watch:
         broken: list[Unscored] = []
         for group in self._models.groups:
             try:
-                scores.append(group.score(tail, self._rules, self.target.features, self._replay()))
+                scores.append(group.score(tail, self._rules[group.model], self.target.features, self._replay()))
             except Exception:
                 log.exception(
                     "a pack cannot be scored",

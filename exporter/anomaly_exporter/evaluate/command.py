@@ -104,14 +104,15 @@ def method_of(config: Config | None, model: str, seed: int | None) -> Method:
     spec = ModelSpec(**section.model_dump())
     if seed is not None:
         spec = replace(spec, seed=seed)
+    steps = specs.persistence(alerting, threshold, section)
     plan = Plan(
         model=spec,
         cleaning=specs.clean(training, 0, spec.seed),
         threshold=specs.threshold(threshold),
         split=training.split,
-        persistence=alerting.persistence,
+        persistence=steps,
     )
-    return Method(plan, specs.alert(alerting))
+    return Method(plan, specs.alert(alerting, steps))
 
 
 def table(scores: Sequence[Scores]) -> pd.DataFrame:

@@ -151,7 +151,7 @@ class Run:
             threshold=specs.threshold_spec(self.target),
             split=training.split,
             min_samples=max(training.min_history // self.target.step, 1),
-            persistence=self.target.alerting.persistence,
+            persistence=specs.persistence(self.target.alerting, self.target.threshold, model),
         )
 
     def _entry(self, name: str, pack: str, row: TrainedRow, batch: TrainedBatch) -> Entry:

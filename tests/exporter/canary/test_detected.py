@@ -17,10 +17,11 @@ from support.rule_configs import config
 
 CONFIG = config(canary={"enabled": True})
 CANARY, TARGET = CONFIG.canary, CONFIG.target(CANARY_TARGET)
+MODEL = CONFIG.model("zscore")
 BORN = 500_000 * CANARY.every
 PLAN = training.Plan(
-    specs.model_spec(CONFIG.model("zscore"), TARGET),
-    specs.cleaning_spec(TARGET, CONFIG.model("zscore")),
+    specs.model_spec(MODEL, TARGET),
+    specs.cleaning_spec(TARGET, MODEL),
     specs.threshold_spec(TARGET),
 )
 
@@ -52,7 +53,7 @@ def test_every_spike_is_found_from_its_second_step_on_and_over_soon_after_it(
         seen,
         ThresholdStack.of([row.threshold for row in batch.rows]),
         specs.threshold_spec(TARGET),
-        specs.alert_spec(TARGET),
+        specs.alert_spec(TARGET, MODEL),
         TARGET.needed_features,
         None,
     )
