@@ -37,18 +37,26 @@ class Model(Section):
     """Smallest scale in the series' own unit: a constant series must not divide by zero."""
     minimum_relative_scale: Annotated[float, Field(ge=0)] = 0.01
     """Smallest scale as a share of the series' centre."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Same data, same seed, same weights."""
     epochs: int = Field(30, ge=1, le=10_000)
     """Most passes over the training windows; early stopping usually ends before."""
-    patience: int = Field(5, ge=1)
+    patience: int = Field(5, ge=1, le=10_000)
     """Epochs without a better validation loss after which a series stops learning."""
     batch: int = Field(64, ge=1, le=8192)
     """Windows per series and step."""
-    max_windows: int = Field(2048, ge=64)
+    max_windows: int = Field(2048, ge=64, le=2**20)
     """Most training windows per series and epoch; longer histories are thinned evenly."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of activations dropped while training."""
+    filters: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Filters of the first convolution (cnn, cnn_lstm, cnn_gru); later ones keep the recipe's ratio. Unset: its own."""
+    kernel: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Samples that a convolution sees at once. Unset: the recipe's own."""
+    units: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Width of hidden dense layers (fc) and of recurrent ones. Unset: the recipe's own."""
+    code: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Numbers a window is squeezed through, at most a third of the window's. Unset: the recipe's own."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Stock Keras optimizer."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3

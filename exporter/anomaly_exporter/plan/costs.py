@@ -13,7 +13,7 @@ from anomaly_exporter.config import Config, Model, Target
 from anomaly_exporter.cycle.groups import Rules
 from anomaly_exporter.metrics import DETAIL, ENTITY
 from anomaly_models import seasonal
-from anomaly_models.autoencoder import RECIPES, recipe
+from anomaly_models.autoencoder import RECIPES, Widths, recipe
 from anomaly_models.layers import weight_shapes
 from anomaly_models.thresholds import METHODS
 
@@ -46,6 +46,8 @@ _SIZES = {
     "measure": 4,  # mae, rmse, mase, r2
     "state": 1,
 }
+MEMBERS = 5
+"""Members of the ensemble `auto`."""
 _SPLITS = {"anomaly_training_loss": 2}
 _PERIODS = {"day": seasonal.DAY, "week": seasonal.WEEK}
 
@@ -55,7 +57,8 @@ def weight_bytes(model: Model, target: Target) -> int:
     features = len(target.queries)
     scalers = 2 * features
     if model.recipe in RECIPES:
-        layers = recipe(model.recipe, model.window, features, model.dropout)
+        widths = Widths(model.filters, model.kernel, model.units, model.code)
+        layers = recipe(model.recipe, model.window, features, model.dropout, widths)
         numbers = sum(math.prod(shape) for shape in weight_shapes(layers, model.window, features).values())
     elif model.recipe == "seasonal":
         numbers = _PERIODS["week"] * features
@@ -126,13 +129,19 @@ def page_samples(config: Config, target: Target) -> int:
     return each * len(target.models)
 
 
-def detail_samples(target: Target) -> int:
+def detail_samples(config: Config, target: Target) -> int:
     """Samples of one entity on ``/metrics/detail``, at most."""
     sizes = {**_SIZES, "split": len(target.training.split)}
-    each = sum(
-        math.prod(
-            _SPLITS.get(spec.name, sizes["split"]) if label == "split" else sizes.get(label, 1) for label in spec.labels
+    total = 0
+    for name in target.models:
+        members = MEMBERS if config.model(name).recipe == "auto" else 0
+        total += sum(
+            math.prod(
+                _SPLITS.get(spec.name, sizes["split"])
+                if label == "split"
+                else {**sizes, "member": members}.get(label, 1)
+                for label in spec.labels
+            )
+            for spec in DETAIL
         )
-        for spec in DETAIL
-    )
-    return each * len(target.models)
+    return total
