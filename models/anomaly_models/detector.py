@@ -10,6 +10,7 @@ import numpy.typing as npt
 from . import alerting, thresholds
 from .alerting import AlertSpec, AlertState
 from .exceptions import InvalidShapeError
+from .exemplars import Exemplars
 from .frame import F32, Bool, Scorer, Windows
 from .thresholds import Parts, ThresholdSpec, ThresholdStack
 
@@ -58,6 +59,7 @@ def detect(  # noqa: PLR0917  the order of the data flow
     state: AlertState | None = None,
     *,
     budget: float | npt.NDArray[np.floating] = 1.0,
+    exemplars: Exemplars | None = None,
 ) -> Verdict:
     """Score ``windows`` [S, B, W, F] that end at consecutive grid instants, oldest first.
 
@@ -65,7 +67,9 @@ def detect(  # noqa: PLR0917  the order of the data flow
     observed. Without a ``state`` the entities are taken as never seen. One call with B windows gives what B calls with
     one window each give, if the state is passed on. ``budget``: false alerts allowed per week, one number or one per
     entity [S]; only the score of an ensemble depends on it. Where an ensemble has an opinion but its autoencoder has
-    none (an error of NaN), it is scored nevertheless.
+    none (an error of NaN), it is scored nevertheless. A window that runs like one of the ``exemplars`` has no larger
+    error than its distance from it and no larger score than that distance / threshold; its expectation is then the
+    exemplar's.
 
     Raises:
         InvalidShapeError: scorer, windows, thresholds and state are not of the same S, W and F.
@@ -95,6 +99,17 @@ def detect(  # noqa: PLR0917  the order of the data flow
     if opinion is not None:
         score = np.where(scorable, rarity_score(opinion.rarity, budget), NAN)
     expected = np.full(observed.shape, NAN) if inference.expected is None else np.where(counts, inference.expected, NAN)
+    nearest = None
+    if exemplars is not None and len(exemplars):
+        tail = int(getattr(scorer, "tail", 1))
+        nearest = exemplars.nearest(windows, scorer.scale, threshold, counts, tail)
+    if nearest is not None:
+        like = np.divide(nearest.distance, threshold, dtype=np.float32)
+        closer = scorable & (like < score)
+        error = np.where(closer, np.fmin(error, nearest.distance), error)
+        score = np.where(closer, like, score)
+        shares = np.where(closer[:, :, None], nearest.feature_distance, shares)
+        expected = np.where(closer[:, :, None], nearest.expected, expected)
     judged = None if inference.expected is None else expected
     if state is None:
         state = AlertState.fresh(S, alert_spec)

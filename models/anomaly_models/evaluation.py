@@ -10,6 +10,7 @@ import numpy as np
 from . import cleaning, detector, windows
 from .alerting import AlertSpec, AlertState
 from .exceptions import InvalidShapeError
+from .exemplars import Exemplars
 from .frame import F32, I64, Block, Scorer, Windows
 from .thresholds import ThresholdInputs, ThresholdStack
 from .training import Plan
@@ -40,7 +41,14 @@ class Walk:
     member_names: tuple[str, ...] = ()
 
 
-def walk(scorer: Scorer, inputs: Sequence[ThresholdInputs], block: Block, plan: Plan, alert: AlertSpec) -> Walk:
+def walk(
+    scorer: Scorer,
+    inputs: Sequence[ThresholdInputs],
+    block: Block,
+    plan: Plan,
+    alert: AlertSpec,
+    exemplars: Exemplars | None = None,
+) -> Walk:
     """Score every window of ``block``, oldest first, with models and thresholds that never change.
 
     ``block`` holds the scorer's entities in its order, some history before the test part included, so that the first
@@ -67,7 +75,9 @@ def walk(scorer: Scorer, inputs: Sequence[ThresholdInputs], block: Block, plan: 
     for first in range(0, B, size):
         at = slice(first, first + size)
         part = Windows(all_windows.x[:, at], all_windows.valid[:, at], all_windows.end[:, at])
-        said = detector.detect(scorer, part, stack, plan.threshold, alert, plan.model.min_features, state)
+        said = detector.detect(
+            scorer, part, stack, plan.threshold, alert, plan.model.min_features, state, exemplars=exemplars
+        )
         state = said.state
         error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score
         alerting[:, at], expected[:, at] = said.alerting, said.expected
