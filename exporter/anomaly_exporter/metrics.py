@@ -45,9 +45,19 @@ def _self(name: str, help_: str, *labels: str, kind: Kind = "gauge", unit: str =
 
 
 ENTITY = (
-    _entity("anomaly_reconstruction_error", "Error of the model on the newest window, in units of the series' scale."),
-    _entity("anomaly_threshold", "Adaptive threshold of the reconstruction error, in the same units."),
-    _entity("anomaly_score", "Reconstruction error / threshold: 1 and above is anomalous, for every model."),
+    _entity(
+        "anomaly_reconstruction_error",
+        "Error of the model on the newest window, in units of the series' scale; of model auto, its autoencoder's.",
+    ),
+    _entity(
+        "anomaly_threshold",
+        "Adaptive threshold of the reconstruction error, in the same units; of model auto, its autoencoder's.",
+    ),
+    _entity(
+        "anomaly_score",
+        "1 and above is anomalous, for every model: reconstruction error / threshold, or for model auto how rare the "
+        "newest samples are, 1 exactly at the alert budget.",
+    ),
     _entity("anomaly_detected", "1 while an anomaly stands after persistence, direction, deviation and hysteresis."),
     _entity("anomaly_points_total", "Grid points with a score of 1 or above since the start.", kind="counter"),
     _entity("anomaly_observed_value", "Newest observed value, own unit.", "feature", switch="values"),
@@ -59,6 +69,11 @@ ENTITY = (
 
 DETAIL = (
     _detail("anomaly_base_threshold", "Base threshold on held-out errors of the newest training.", "method"),
+    _detail(
+        "anomaly_member_score",
+        "Score that one member of the ensemble auto would give alone; its verdict weighs them all.",
+        "member",
+    ),
     _detail("anomaly_threshold_previous", "Earlier thresholds, faded and on this model's scale (P)."),
     _detail("anomaly_threshold_recent", "Threshold of the newest held-out data (R)."),
     _detail("anomaly_threshold_previous_sigma", "Spread of the errors behind the earlier thresholds."),

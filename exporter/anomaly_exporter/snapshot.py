@@ -30,6 +30,7 @@ class Scores:
     ``entries``: the models in force, row by row. ``owned``: this row may speak for its series (False for a duplicate,
     for a series beyond the limit, and where another pack is in force). ``shown``: owned, and scored at the newest
     instant. ``points``: anomalous grid points since the exporter started. ``parts``: what the threshold was made of.
+    ``members`` [S, M]: the score that each of an ensemble's ``member_names`` alone would give; None for other models.
     """
 
     model: str
@@ -48,6 +49,8 @@ class Scores:
     upper: F32
     contribution: F32
     parts: Mapping[str, F64]
+    members: F32 | None = None
+    member_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

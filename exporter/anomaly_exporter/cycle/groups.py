@@ -13,7 +13,8 @@ from anomaly_exporter.generations import Entry
 from anomaly_exporter.snapshot import Scores
 from anomaly_models import detector
 from anomaly_models.alerting import AlertSpec, AlertState
-from anomaly_models.frame import I64, Bool, Scorer
+from anomaly_models.detector import Verdict
+from anomaly_models.frame import F32, I64, Bool, Scorer
 from anomaly_models.thresholds import ThresholdSpec, ThresholdStack
 
 from .ring import Ring
@@ -150,6 +151,8 @@ class Group:
             lower=verdict.lower[:, -1],
             upper=verdict.upper[:, -1],
             contribution=verdict.contribution[:, -1],
+            members=_member_scores(verdict),
+            member_names=verdict.member_names,
             parts={
                 "previous": parts.previous,
                 "recent": parts.recent,
@@ -159,3 +162,10 @@ class Group:
                 "decay": parts.decay[:, -1],
             },
         )
+
+
+def _member_scores(verdict: Verdict) -> F32 | None:
+    """What each member of an ensemble says of the newest instant, as scores [S, M]."""
+    if verdict.members is None:
+        return None
+    return detector.rarity_score(verdict.members[:, -1], 1.0)

@@ -126,6 +126,8 @@ def render_detail(
             chunks = [lines_of[spec.name] for of_view in ready for lines_of in of_view]
         elif spec.name in PARTS:
             chunks = _parts(spec.name, snapshot, labels)
+        elif spec.name == "anomaly_member_score":
+            chunks = _members(spec.name, snapshot, labels)
         else:
             chunks = [_now(spec.name, view, training.get(view.target), labels) for view in snapshot.views]
         text.family(spec.name, spec.kind, spec.help, chunks)
@@ -147,6 +149,15 @@ def _parts(name: str, snapshot: Snapshot, labels: Labels) -> Iterator[Chunk]:
         for scores in view.scores:
             if PARTS[name] in scores.parts:
                 yield lines(name, labels.of(view.target, scores.entries), scores.parts[PARTS[name]], scores.shown)
+
+
+def _members(name: str, snapshot: Snapshot, labels: Labels) -> Iterator[Chunk]:
+    for view in snapshot.views:
+        for scores in view.scores:
+            if scores.members is not None:
+                texts = labels.of_values(view.target, scores.entries, "member", scores.member_names)
+                shown = np.repeat(scores.shown, len(scores.member_names))
+                yield lines(name, texts, np.ravel(scores.members), shown)
 
 
 def _now(name: str, view: TargetView, status: TrainingStatus | None, labels: Labels) -> Chunk:

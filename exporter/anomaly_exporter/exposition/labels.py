@@ -43,7 +43,7 @@ class Labels:
         self._config = config
         self._targets = {target.name: target for target in config.targets}
         self._texts: dict[tuple[str, int], tuple[tuple[Entry, ...], list[str]]] = {}
-        self._features: dict[tuple[str, int], tuple[tuple[Entry, ...], list[str]]] = {}
+        self._further: dict[tuple[str, int, str], tuple[tuple[Entry, ...], list[str]]] = {}
         self._asked: set[tuple[str, int]] = set()
 
     def of(self, target: str, entries: tuple[Entry, ...]) -> list[str]:
@@ -58,13 +58,19 @@ class Labels:
 
     def of_features(self, target: str, entries: tuple[Entry, ...], features: Sequence[str]) -> list[str]:
         """One text per entry and feature, the features of an entry side by side."""
-        key = (target, id(entries))
-        self._asked.add(key)
-        kept = self._features.get(key)
+        return self.of_values(target, entries, "feature", features)
+
+    def of_values(self, target: str, entries: tuple[Entry, ...], label: str, values: Sequence[str]) -> list[str]:
+        """One text per entry and value of a further ``label``, the values of an entry side by side.
+
+        The values must not change while the entries stand.
+        """
+        key = (target, id(entries), label)
+        texts = self.of(target, entries)
+        kept = self._further.get(key)
         if kept is None or kept[0] is not entries:
-            ends = [f'feature="{escape(name)}"' for name in features]
-            texts = [extended(text, end) for text in self.of(target, entries) for end in ends]
-            kept = self._features[key] = (entries, texts)
+            ends = [f'{label}="{escape(value)}"' for value in values]
+            kept = self._further[key] = (entries, [extended(text, end) for text in texts for end in ends])
         return kept[1]
 
     def text(self, target: str, entity: EntityKey, model: str) -> str:
@@ -73,9 +79,8 @@ class Labels:
 
     def sweep(self) -> None:
         """Forget texts that nobody asked for since the last sweep."""
-        for texts in (self._texts, self._features):
-            for key in set(texts) - self._asked:
-                del texts[key]
+        self._texts = {key: kept for key, kept in self._texts.items() if key in self._asked}
+        self._further = {key: kept for key, kept in self._further.items() if key[:2] in self._asked}
         self._asked = set()
 
 

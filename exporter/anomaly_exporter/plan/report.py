@@ -37,7 +37,7 @@ def row(config: Config, target: Target, found: Survey) -> dict[str, Any]:
         "training_seconds": round(costs.training_seconds(config, target, entities, history), 3),
         "training_every_seconds": target.training.every,
         "metrics_samples": costs.page_samples(config, target) * entities,
-        "detail_samples": costs.detail_samples(target) * entities,
+        "detail_samples": costs.detail_samples(config, target) * entities,
     }
 
 

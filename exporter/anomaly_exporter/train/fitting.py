@@ -160,7 +160,7 @@ class Run:
         training = {
             "state": "succeeded",
             "recipe": model.recipe,
-            "architecture": batch.pack.kind if batch.pack else "",
+            "architecture": _architecture(model, batch),
             "samples": row.samples,
             "epochs": row.epochs,
             "best_epoch": row.best_epoch,
@@ -298,6 +298,12 @@ def batches(entities: Sequence[EntityKey], rows: int, features: int) -> Iterator
     size = max(min(MAX_MODELS, BATCH_SAMPLES // max(rows * features, 1)), 1)
     for first in range(0, len(entities), size):
         yield tuple(entities[first : first + size])
+
+
+def _architecture(model: Model, batch: TrainedBatch) -> str:
+    """What a model is made of: the kind of its pack; of an ensemble also the recipe of its autoencoder."""
+    kind = batch.pack.kind if batch.pack else ""
+    return f"{kind}({model.autoencoder})" if model.recipe == "auto" else kind
 
 
 def versions() -> dict[str, str]:

@@ -40,7 +40,8 @@ def _view(**fields: Any) -> TargetView:
         entry_of("cpu", {"namespace": "dbs", "container": "web"}, figures=FIGURES, training=TRAINING),
         entry_of("cpu", {"namespace": "das", "container": "web"}, figures={"base": 7}, training={"epochs": "many"}),
     ]
-    scores = scores_of(entries, shown=np.array([True, False]))
+    members = np.array([[1.5, np.nan], [0.5, 0.25]], np.float32)
+    scores = scores_of(entries, shown=np.array([True, False]), members=members, member_names=("season", "level"))
     waiting = Unscored("zscore", "no_model", (EntityKey.of("cpu", {"namespace": "new", "container": "web"}),))
     late = Unscored("zscore", "no_data", (entries[1].entity,))
     values = {"scores": (scores,), "unscored": (waiting, late), "generation": 4, **fields}
@@ -67,6 +68,7 @@ def test_every_figure_of_a_generation_is_on_the_page() -> None:
     assert values == {
         ("anomaly_base_threshold", "mean_std"): 2.5,
         ("anomaly_base_threshold", "p99"): 3.5,
+        ("anomaly_member_score", "season"): 1.5,
         **{(name,): 0.25 for name in PARTS},
         ("anomaly_above_threshold_ratio", "mean_std"): 0.01,
         ("anomaly_above_threshold_mean_error", "mean_std"): 4.5,
@@ -144,5 +146,5 @@ def test_promtool_has_nothing_to_complain_about() -> None:
 
 
 def test_every_detail_metric_has_a_place_it_comes_from() -> None:
-    live = {"anomaly_model_generation", "anomaly_training_state", "anomaly_training_needed"}
+    live = {"anomaly_member_score", "anomaly_model_generation", "anomaly_training_state", "anomaly_training_needed"}
     assert {*STATIC, *PARTS, *live} == {spec.name for spec in DETAIL}

@@ -32,15 +32,18 @@ def _samples(text: bytes) -> list[Sample]:
 
 
 GOLDEN = """\
-# HELP anomaly_reconstruction_error Error of the model on the newest window, in units of the series' scale.
+# HELP anomaly_reconstruction_error Error of the model on the newest window, in units of the series' scale; \
+of model auto, its autoencoder's.
 # TYPE anomaly_reconstruction_error gauge
 anomaly_reconstruction_error{env="k8s-prod",namespace="dbs",container="web",metric="cpu",model="zscore",tag="dbs"} 0.5
 anomaly_reconstruction_error{env="k8s-prod",namespace="das",container="web",metric="cpu",model="zscore",tag="das"} 1.5
-# HELP anomaly_threshold Adaptive threshold of the reconstruction error, in the same units.
+# HELP anomaly_threshold Adaptive threshold of the reconstruction error, in the same units; \
+of model auto, its autoencoder's.
 # TYPE anomaly_threshold gauge
 anomaly_threshold{env="k8s-prod",namespace="dbs",container="web",metric="cpu",model="zscore",tag="dbs"} 2.0
 anomaly_threshold{env="k8s-prod",namespace="das",container="web",metric="cpu",model="zscore",tag="das"} 2.0
-# HELP anomaly_score Reconstruction error / threshold: 1 and above is anomalous, for every model.
+# HELP anomaly_score 1 and above is anomalous, for every model: reconstruction error / threshold, or for model auto \
+how rare the newest samples are, 1 exactly at the alert budget.
 # TYPE anomaly_score gauge
 anomaly_score{env="k8s-prod",namespace="dbs",container="web",metric="cpu",model="zscore",tag="dbs"} 0.25
 anomaly_score{env="k8s-prod",namespace="das",container="web",metric="cpu",model="zscore",tag="das"} 0.75

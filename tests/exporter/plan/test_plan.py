@@ -137,7 +137,7 @@ targets: [{{name: t, metric: m, queries: [{queries}], models: [zscore]}}]
     target = config.targets[0]
     assert render_metrics(snapshot, config, labels).samples == 2 * costs.page_samples(config, target)
     detail = render_detail(snapshot, {}, labels, DetailCache()).samples
-    assert detail <= 2 * costs.detail_samples(target) <= detail + 2 * 30
+    assert detail <= 2 * costs.detail_samples(config, target) <= detail + 2 * 30
 
 
 def config_of(recipe: str, **model: Any) -> Config:
