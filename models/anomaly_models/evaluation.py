@@ -47,6 +47,7 @@ def walk(
     block: Block,
     plan: Plan,
     alert: AlertSpec,
+    *,
     exemplars: Exemplars | None = None,
 ) -> Walk:
     """Score every window of ``block``, oldest first, with models and thresholds that never change.
