@@ -48,8 +48,6 @@ _SIZES = {
 }
 MEMBERS = 5
 """Members of the ensemble `auto`."""
-MEMBERS = 5
-"""Members of the ensemble `auto`."""
 _SPLITS = {"anomaly_training_loss": 2}
 _PERIODS = {"day": seasonal.DAY, "week": seasonal.WEEK}
 
