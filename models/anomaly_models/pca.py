@@ -127,9 +127,13 @@ def _inputs(w: Windows, scaler: Scaler) -> F32:
 
 @dataclass(frozen=True)
 class PcaLearner:
-    """Fits ``Pca`` series by series on at most ``max_windows`` usable windows, thinned evenly."""
+    """Fits ``Pca`` series by series on at most ``max_windows`` usable windows, thinned evenly.
+
+    ``scaler`` [S, F] instead of one fitted on the training windows.
+    """
 
     model: ModelSpec
+    scaler: Scaler | None = None
 
     def fit(self, train: Windows, val: Windows, y: npt.NDArray[np.int8] | None, warm: Scorer | None, seed: int) -> Pca:
         """Fit on ``train``; ``val``, ``y``, ``warm`` and ``seed`` play no part.
@@ -145,7 +149,7 @@ class PcaLearner:
             raise InvalidShapeError(f"pca takes windows of at most {LARGEST} numbers, received {W} samples x {F}")
         m = self.model
         values, _ = windows.samples(train)
-        scaler = scaling.fit(values, m.scaler, m.minimum_scale, m.minimum_relative_scale)
+        scaler = self.scaler or scaling.fit(values, m.scaler, m.minimum_scale, m.minimum_relative_scale)
         usable = windows.usable(train, m.min_features, m.tail)
         fits = [self._fit_one(train, scaler, s, np.flatnonzero(usable[s])) for s in range(S)]
         components = np.zeros((S, max((len(c) for _, c in fits), default=1), W * F), np.float32)

@@ -13,6 +13,7 @@ from anomaly_models.autoencoder import Autoencoder, Widths, recipe
 from anomaly_models.exceptions import InvalidShapeError, UntrainableError
 from anomaly_models.frame import F32, I64, Bool, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
+from anomaly_models.scaling import Scaler
 
 from .program import StackedProgram
 from .sampling import Stream, steps_per_epoch, thin
@@ -70,8 +71,12 @@ class FitReport:
 class KerasLearner:
     """Fits autoencoders to S series as one stacked program: a ``Learner``; ``report`` tells of the last ``fit``."""
 
-    def __init__(self, spec: ModelSpec, progress: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, progress: Callable[[Progress], None] | None = None, scaler: Scaler | None = None
+    ) -> None:
+        """``scaler`` [S, F] instead of one fitted on the training windows."""
         self.spec = spec
+        self.scaler = scaler
         self.progress = progress
         self.report: FitReport | None = None
 
@@ -113,7 +118,9 @@ class KerasLearner:
         most = max(spec.max_windows // VALIDATION_SHARE, VALIDATION_LEAST)
         checking = [thin(np.flatnonzero(row), most) for row in windows.usable(val, spec.min_features, spec.tail)]
 
-        scaler = scaling.fit(windows.samples(train)[0], spec.scaler, spec.minimum_scale, spec.minimum_relative_scale)
+        scaler = self.scaler or scaling.fit(
+            windows.samples(train)[0], spec.scaler, spec.minimum_scale, spec.minimum_relative_scale
+        )
         widths = Widths(spec.filters, spec.kernel, spec.units, spec.code)
         layers = recipe(spec.recipe, W, F, spec.dropout, widths)
         per_epoch = np.array([steps_per_epoch(min(row.size, spec.max_windows), spec.batch) for row in teaching])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from anomaly_models.exceptions import InvalidShapeError, UntrainableError
 from anomaly_models.frame import Block, Bool, EntityKey, Inference, Learner, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.pack import MAX_MODELS, Pack
+from anomaly_models.sharing import Prior
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec
 
 from . import held_out
 from .held_out import Old
+from .own_or_shared import OwnOrShared, Scope, can_share
 from .parts import SPLITS, Parts, prepare, survey
 
 MAX_TEST_WINDOWS = 8192
@@ -37,7 +39,10 @@ initial weights already, and no epoch can improve on that. Its first step away f
 class Plan:
     """What to train and how: model, cleaning, thresholds, the three shares of the split, fewest observed instants.
 
-    ``persistence``: so many errors in a row count as detected and are kept out of the newest threshold.
+    ``persistence``: so many errors in a row count as detected and are kept out of the newest threshold. ``shared``: the
+    one-row model of all series, where there is one; with the scope ``both`` a series keeps it until its own is better,
+    with ``shared`` it only gets a scale and a threshold of its own. ``prior``: how far a threshold is widened towards
+    the fleet's while little history speaks for it.
     """
 
     model: ModelSpec
@@ -46,6 +51,9 @@ class Plan:
     split: Sequence[float] = (0.7, 0.15, 0.15)
     min_samples: int = 1
     persistence: int = 3
+    scope: Scope = "own"
+    shared: Scorer | None = None
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class TrainedRow:
 
     ``figures``: quality per split (scaler units), base thresholds per method on the held-out errors, what lies above
     them. ``loss`` and the epochs are None for models that are not fitted in epochs. ``seconds`` is the entity's share
-    of the fit, ``inference_seconds`` the time of one window.
+    of the fit, ``inference_seconds`` the time of one window. ``scope``: whose weights these are, ``own`` or ``shared``.
     """
 
     entity: EntityKey
@@ -90,6 +98,7 @@ class TrainedRow:
     inference_seconds: float
     test_start: int
     data_end: int
+    scope: str = "own"
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ def train(
         return TrainedBatch(None, None, (), failed, {"clean": probe.memory()})
     parts = prepare(found, plan.model, plan.cleaning)
     memory["clean"] = probe.memory()
-    learner = make_learner(plan.model, progress)
+    learner = make_learner(plan.model, progress, shared=plan.shared, scope=plan.scope)
     began = probe.seconds()
     try:
         scorer = learner.fit(parts.train, parts.validation, None, _warm(previous, entities), plan.model.seed)
@@ -146,6 +155,7 @@ def train(
     seconds = (probe.seconds() - began) / len(entities)
     memory["fit"] = probe.memory()
     judge = _Judge(plan, found.block, parts, scorer, _reports(learner, len(entities)), seconds, probe)
+    scopes = getattr(learner, "scopes", ("own",) * len(entities))
     rows: list[TrainedRow] = []
     kept: list[int] = []
     for i, entity in enumerate(entities):
@@ -153,7 +163,7 @@ def train(
         if row is None:
             failed[entity] = "diverged"
         else:
-            rows.append(row)
+            rows.append(replace(row, scope=scopes[i]))
             kept.append(i)
     memory["score"] = probe.memory()
     if not rows:
@@ -168,8 +178,25 @@ def train(
     return TrainedBatch(pack, scorer, tuple(rows), failed, memory)
 
 
-def make_learner(model: ModelSpec, progress: Callable[[Any], None] | None = None) -> Learner:
-    """The learner of a recipe. TensorFlow is imported only for a recipe that is an autoencoder."""
+def make_learner(
+    model: ModelSpec,
+    progress: Callable[[Any], None] | None = None,
+    *,
+    shared: Scorer | None = None,
+    scope: Scope = "own",
+) -> Learner:
+    """The learner of a recipe. TensorFlow is imported only for a recipe that is an autoencoder and is fitted.
+
+    With a model ``shared`` by all series (one row) and a ``scope`` other than ``own`` it is one that weighs it.
+    """
+    sharing = shared if scope != "own" and shared is not None and can_share(model.recipe) else None
+    if sharing is not None and scope == "shared":
+        return OwnOrShared(None, sharing, model)
+    own = _own_learner(model, progress)
+    return own if sharing is None else OwnOrShared(own, sharing, model)
+
+
+def _own_learner(model: ModelSpec, progress: Callable[[Any], None] | None) -> Learner:
     try:
         return scorers.simple_learner(model)
     except KeyError:
