@@ -6,6 +6,7 @@ from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .control import Control, Proxy, Role
 from .exposition import Exposition, Links
+from .feedback import AlertmanagerFeedback, Feedback, GrafanaFeedback, Recurrence, Words
 from .launcher import Launcher
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
@@ -25,12 +26,15 @@ __all__ = [
     "CANARY_TARGET",
     "RECIPES",
     "Alerting",
+    "AlertmanagerFeedback",
     "Canary",
     "Config",
     "ConfigError",
     "Control",
     "Exposition",
+    "Feedback",
     "FilesConnection",
+    "GrafanaFeedback",
     "Launcher",
     "Links",
     "LoadedConfig",
@@ -40,6 +44,7 @@ __all__ = [
     "PrometheusConnection",
     "Proxy",
     "Query",
+    "Recurrence",
     "Remedy",
     "Role",
     "Route",
@@ -57,6 +62,7 @@ __all__ = [
     "Threshold",
     "Timing",
     "Training",
+    "Words",
     "default_remedies",
     "format_duration",
     "json_schema",

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 from .base import LabelName, PositiveSeconds, Section
 
 
-def _http_url(value: str) -> str:
+def http_url(value: str) -> str:
+    """``value`` without a slash at its end. Raises ValueError for what is no URL of HTTP."""
     if not value.startswith(("http://", "https://")):
         raise ValueError("expected a URL that starts with http:// or https://")
     return value.rstrip("/")
@@ -43,7 +44,7 @@ class Tls(Section):
 class PrometheusConnection(Section):
     """The Prometheus HTTP API: Prometheus, Thanos, Mimir, VictoriaMetrics."""
 
-    url: Annotated[str, AfterValidator(_http_url)]
+    url: Annotated[str, AfterValidator(http_url)]
     """Base URL, for example http://prometheus-operated:9090 (a path prefix is kept)."""
     timeout: PositiveSeconds = 30
     """Deadline of one request, body included."""
@@ -92,7 +93,7 @@ class SimulatorConnection(Section):
 class ScrapeConnection(Section):
     """The metrics page of one application, read by ourselves: the sidecar, where no Prometheus is asked."""
 
-    url: Annotated[str, AfterValidator(_http_url)]
+    url: Annotated[str, AfterValidator(http_url)]
     """The page, for example http://localhost:8080/metrics; text format 0.0.4 or OpenMetrics."""
     interval: PositiveSeconds = 15
     """Distance of two scrapes; not longer than the smallest step of a target."""

@@ -12,6 +12,7 @@ from .canary import CANARY_TAG, CANARY_TARGET, Canary
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .control import Control
 from .exposition import Exposition, Links
+from .feedback import Feedback
 from .launcher import Launcher
 from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
@@ -65,6 +66,8 @@ class Config(Section):
     """Likely next steps that alerts show, most likely first."""
     shipped_remedies: bool = True
     """After those, also show the ones that ship with the exporter."""
+    feedback: Feedback = Feedback()
+    """What people say about alerts, see docs/feedback.md."""
     exposition: Exposition = Exposition()
     """Label profile, limits."""
     links: Links = Links()

@@ -27,13 +27,14 @@ from urllib3.util.retry import Retry
 from anomaly_exporter.blobs import Blobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import PrometheusConnection, Query, Target
+from anomaly_exporter.deadline import Adapter
 from anomaly_models.frame import F32, Block, EntityKey, Span, grid, newest_instant
 
 from . import promql
 from .answers import Answer, Instants, PartialAnswerError
 from .base import SourceCounters, SourceError, SourceLimitError, SourceRejectedError, SourceUnavailableError
 from .choices import Choice, Choices
-from .session import Adapter, CheckedSession
+from .session import CheckedSession
 
 LOG = logging.getLogger(__name__)
 IN_FLIGHT = 2

@@ -6,8 +6,9 @@ import requests
 import urllib3
 
 from anomaly_exporter.config import ScrapeConnection
+from anomaly_exporter.deadline import Adapter, Deadline
 from anomaly_exporter.sources.base import SourceAnswerError
-from anomaly_exporter.sources.session import Adapter, Deadline, explained, refusal, shown
+from anomaly_exporter.sources.session import explained, refusal, shown
 
 ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.8,*/*;q=0.1"
 _CHUNK = 64 * 1024
