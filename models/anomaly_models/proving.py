@@ -143,7 +143,7 @@ class Proof:
     """What became of C trials with S entities.
 
     ``counted`` [S, C]: the trial took place. ``scores``: per trial its alerting scores [S, steps + trail]; ``clean``:
-    those of the untouched samples.
+    those of the untouched samples, and of as many before them as a notification stands through.
     """
 
     counted: Bool
@@ -151,7 +151,10 @@ class Proof:
     clean: tuple[F32, ...]
 
     def caught(self, level: float | F64 = 1.0) -> Bool:
-        """Trials that alert at alerting scores of ``level`` (a number or [S]) where the untouched samples would not."""
+        """Trials that send a notification at alerting scores of ``level`` (a number or [S]), [S, C].
+
+        Not where one stands anyway because of the untouched samples: a model that always alerts catches nothing.
+        """
         return np.isfinite(self.delays(level))
 
     def delays(self, level: float | F64 = 1.0) -> F64:
@@ -160,7 +163,7 @@ class Proof:
         limit = np.broadcast_to(np.asarray(level, np.float64), self.counted.shape[:1])[:, None]
         for c, (scores, clean) in enumerate(zip(self.scores, self.clean, strict=True)):
             with np.errstate(invalid="ignore"):
-                alerts = (scores >= limit) & ~(clean >= limit)
+                alerts = (scores >= limit) & ~_standing(clean >= limit, scores.shape[1])
             out[:, c] = np.where(alerts.any(axis=1) & self.counted[:, c], alerts.argmax(axis=1), np.nan)
         return out
 
@@ -181,9 +184,10 @@ def prove(ground: Ground, contender: Contender, rules: Rules, replay: F32, trial
         first = trial.lead - need
         origin = ground.start + (np.maximum(trial.start, 0) - need) * ground.step
         said = _alerting(contender, trial.altered[first:], trial.valid[first:], origin, ground.step, rules)
-        at = np.maximum(trial.start - ground.lead, 0)[:, None] + np.arange(said.shape[1])
+        at = (trial.start - ground.lead)[:, None] + np.arange(-_hole(ground.step), said.shape[1])
+        known = np.take_along_axis(replay, np.clip(at, 0, replay.shape[1] - 1), axis=1)
         scores.append(said)
-        clean.append(np.take_along_axis(replay, np.minimum(at, replay.shape[1] - 1), axis=1))
+        clean.append(np.where(at >= 0, known, np.float32(np.nan)))
     return Proof(counted, tuple(scores), tuple(clean))
 
 
@@ -200,7 +204,7 @@ def notifications(replay: F32, step: int, level: float | F64 = 1.0) -> I64:
     that it lasts.
     """
     limit = np.broadcast_to(np.asarray(level, np.float64), replay.shape[:1])
-    hole = max(CLOSED, step) // step
+    hole = _hole(step)
     out = np.zeros(replay.shape[0], np.int64)
     with np.errstate(invalid="ignore"):
         above = replay >= limit[:, None]
@@ -230,6 +234,18 @@ def level_for(replay: F32, step: int, allowed: I64) -> F64:
                 break
             out[s] = float(level)
     return out
+
+
+def _hole(step: int) -> int:
+    """Rows of quiet that do not end a notification."""
+    return max(CLOSED, step) // step
+
+
+def _standing(above: Bool, length: int) -> Bool:
+    """Whether a notification stands in each of the last ``length`` columns of ``above`` [S, before + length]."""
+    before = above.shape[1] - length
+    so_far = np.concatenate([np.zeros((len(above), 1), np.int64), np.cumsum(above, axis=1)], axis=1)
+    return np.asarray(so_far[:, before + 1 :] > so_far[:, :length])
 
 
 def _lead(contender: Contender, rules: Rules) -> int:
