@@ -10,6 +10,7 @@ from .documents import (
     GenerationTruncatedError,
 )
 from .packs import PackMissingError, PackUnreadableError
+from .shared import SharedEntry
 from .store import Generations, Pruned
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "PackMissingError",
     "PackUnreadableError",
     "Pruned",
+    "SharedEntry",
 ]

@@ -12,7 +12,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from anomaly_exporter.blobs import BlobError, BlobExistsError, BlobMissingError, Blobs, digest
@@ -27,11 +27,16 @@ from .documents import (
     GenerationError,
     GenerationMissingError,
     GenerationRejectedError,
+    Key,
+    Settle,
     check,
+    check_shared,
     from_bytes,
     merged,
+    replaces,
     to_bytes,
 )
+from .shared import SharedEntry
 
 log = logging.getLogger(__name__)
 
@@ -95,14 +100,22 @@ class Generations:
         return packs.open_(self._blobs, digest, verify)
 
     def commit(
-        self, target: str, entries: Iterable[Entry], *, began: float | None = None, forget_before: int | None = None
+        self,
+        target: str,
+        entries: Iterable[Entry],
+        *,
+        began: float | None = None,
+        forget_before: int | None = None,
+        settle: Settle = replaces,
+        shared: Iterable[SharedEntry] = (),
     ) -> Generation:
         """Merge a trainer's own ``entries`` into the newest generation and put the result in force.
 
         Other entries stay as the newest generation has them, however many trainers write at once. ``began`` is the
         wall time at which this round of training began (default: now, a round of its own). Entries whose newest
-        training sample is before ``forget_before`` (data time) are dropped. Where the generation in force cannot be
-        read, the newest one that can is built upon.
+        training sample is before ``forget_before`` (data time) are dropped. ``settle`` says what becomes of a new entry
+        beside the one that is in force at the moment of the commit. Models ``shared`` by all series stay until others
+        of their name replace them. Where the generation in force cannot be read, the newest one that can is built upon.
 
         Raises:
             GenerationRejectedError: an entry could not be read back.
@@ -111,17 +124,20 @@ class Generations:
         """
         new = list(entries)
         check(new, target)
+        for_all = {e.model: e for e in shared}
+        check_shared(for_all.values())
 
         def edit(current: Generation | None) -> Generation:
             now = self._wall()
-            kept = merged(current.entries if current else {}, new, forget_before)
+            kept = merged(current.entries if current else {}, new, forget_before, settle)
             since = now if began is None else began
+            sharing = {**(current.shared if current else {}), **for_all}
             if current is None:
-                return Generation(0, target, now, since, None, kept)
+                return Generation(0, target, now, since, None, kept, sharing)
             same = since <= current.created_at and since - current.round_began < self._longest_round
             if same:
-                return replace(current, created_at=now, entries=kept)
-            return Generation(0, target, now, since, current.number, kept)
+                return replace(current, created_at=now, entries=kept, shared=sharing)
+            return Generation(0, target, now, since, current.number, kept, sharing)
 
         return self._edit(target, edit)
 
@@ -139,6 +155,75 @@ class Generations:
             return replace(self._numbered(target, current.previous), created_at=self._wall())
 
         return self._edit(target, edit)
+
+    def restore(self, target: str, keys: Collection[Key]) -> Generation:
+        """Put the model before the one in force back for every entity and model of ``keys``, in one new generation.
+
+        For each the newest earlier generation counts that names a model trained before it, so that a second time goes
+        one model further back.
+
+        Raises:
+            GenerationMissingError: nothing is in force, or one of ``keys`` has no earlier model.
+            GenerationError, BlobError: it cannot be read or written; what is in force is unchanged.
+        """
+
+        def edit(current: Generation | None) -> Generation:
+            known = self._known(target, current, keys)
+            found: dict[Key, Entry] = {}
+            for earlier in self._earlier(target, known):
+                for key in set(keys) - set(found):
+                    before = earlier.entries.get(key)
+                    if before is not None and before.trained_at < known.entries[key].trained_at:
+                        found[key] = replace(before, verdict="rolled_back", rejected=None)
+                if len(found) == len(set(keys)):
+                    return self._edited(known, found)
+            missing = sorted(set(keys) - set(found))
+            raise GenerationMissingError(f"{target} has no earlier model of {_names(missing)}")
+
+        return self._edit(target, edit)
+
+    def promote(self, target: str, keys: Collection[Key]) -> Generation:
+        """Put the newest rejected model in force for every entity and model of ``keys``, in one new generation.
+
+        Raises:
+            GenerationMissingError: nothing is in force, or one of ``keys`` has no rejected model.
+            GenerationError, BlobError: it cannot be read or written; what is in force is unchanged.
+        """
+
+        def edit(current: Generation | None) -> Generation:
+            known = self._known(target, current, keys)
+            waiting = {key: known.entries[key].rejected for key in keys}
+            if missing := sorted(key for key, entry in waiting.items() if entry is None):
+                raise GenerationMissingError(f"{target} has no rejected model of {_names(missing)}")
+            chosen = {key: replace(entry, verdict="by_hand") for key, entry in waiting.items() if entry is not None}
+            return self._edited(known, chosen)
+
+        return self._edit(target, edit)
+
+    def _known(self, target: str, current: Generation | None, keys: Collection[Key]) -> Generation:
+        """``current``, which must name all of ``keys``."""
+        if current is None:
+            raise GenerationMissingError(f"{target} has no generation yet: train first")
+        if missing := sorted(set(keys) - set(current.entries)):
+            raise GenerationMissingError(f"{target} has no model of {_names(missing)}")
+        return current
+
+    def _edited(self, current: Generation, changed: Mapping[Key, Entry]) -> Generation:
+        """A round of its own, after ``current``, with other entries for some entities."""
+        now = self._wall()
+        entries = {**current.entries, **changed}
+        return Generation(0, current.target, now, now, current.number, entries, current.shared)
+
+    def _earlier(self, target: str, current: Generation) -> Iterator[Generation]:
+        """The generations that rollbacks would return to, newest first, as far as they are still there."""
+        number = current.previous
+        while number is not None:
+            try:
+                generation = self._numbered(target, number)
+            except GenerationMissingError:
+                return
+            yield generation
+            number = generation.previous
 
     def prune(self, target: str, keep: int, grace: float = GRACE) -> Pruned:
         """Remove generations of ``target`` beyond the newest ``keep`` rounds, and packs that no kept one refers to.
@@ -284,3 +369,9 @@ class Generations:
             return self._wall() - self._blobs.fetch(name).stat().st_mtime
         except (BlobError, OSError):
             return 0.0
+
+
+def _names(keys: Collection[Key]) -> str:
+    """Some of ``keys`` for a message."""
+    shown = ", ".join(f"{entity} ({model})" for entity, model in list(keys)[:3])
+    return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

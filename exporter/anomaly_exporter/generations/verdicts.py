@@ -1,0 +1,47 @@
+"""What becomes of a newly trained model beside the one in force when it is committed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from .documents import Entry
+
+PROMOTED: Final = "promoted"
+REJECTED: Final = "rejected"
+OVERTAKEN: Final = "overtaken"
+"""Reason of a rejection: meanwhile another model came into force than the one that the new one was judged beside."""
+
+
+def against(in_force: Entry | None) -> list[Any] | None:
+    """What the gate writes down about the model it judges beside, None where there is none."""
+    return None if in_force is None else list(in_force.place)
+
+
+def settle(new: Entry, in_force: Entry | None) -> Entry | None:
+    """The entry that holds after the gate's verdict on ``new``; None leaves an entity without a model.
+
+    A promoted model replaces the one it was judged beside. If another one came into force meanwhile (a rollback, or
+    another trainer), nobody compared these two: the new model is kept as rejected, and what is in force stays. A model
+    that stays was judged on the newest data, so it is not stale; what was measured of it is brought up to date.
+    """
+    promoted = new.verdict == PROMOTED
+    if in_force is None:
+        return new if promoted else None
+    judged_beside = new.gate.get("against") == against(in_force)
+    if promoted and judged_beside:
+        return new
+    said = dict(new.gate)
+    measured = said.pop("current", None) if judged_beside else None
+    if promoted:
+        said |= {"reason": OVERTAKEN, "detail": "another model came into force while this one was trained"}
+    refused = replace(new, verdict=REJECTED, gate=said, rejected=None)
+    figures = {**in_force.figures, "injected": measured} if measured else in_force.figures
+    rejections = said.get("rejections", 0) if judged_beside else in_force.gate.get("rejections", 0)
+    return replace(
+        in_force,
+        rejected=refused,
+        evaluated_at=max(in_force.evaluated_at, new.evaluated_at),
+        figures=figures,
+        gate={**in_force.gate, "rejections": rejections},
+    )
