@@ -53,7 +53,7 @@ def clean(values: F32, spec: CleaningSpec) -> tuple[F32, Bool]:
 
 
 def possible(values: F32, ranges: Ranges) -> F32:
-    """``values`` [T, N, F] with samples outside the range of their feature made missing; ``values`` itself when none is.
+    """``values`` [T, N, F] with samples outside the range of their feature made missing; ``values`` itself if none is.
 
     Raises:
         InvalidShapeError: there are ranges, but not one per feature.

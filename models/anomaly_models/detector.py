@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from . import alerting, thresholds
+from . import alerting, regime, thresholds
 from .alerting import AlertSpec, AlertState
 from .exceptions import InvalidShapeError
 from .exemplars import Exemplars
-from .frame import F32, Bool, Scorer, Windows
+from .frame import F32, I64, Bool, Scorer, Windows
+from .signs import Signs
 from .thresholds import Parts, ThresholdSpec, ThresholdStack
 
 NAN = np.float32(np.nan)
@@ -25,12 +26,15 @@ COMMON = np.float32(-2.0)
 class Verdict:
     """What is said of B consecutive windows of S entities with F features.
 
-    ``error``, ``threshold`` (scaler units), ``score`` and ``alerting`` [S, B] are NaN where the window cannot be scored;
-    ``alerting`` also until ``persistence`` scores in a row exist. ``detected`` [S, B] is then False. ``score`` is error /
-    threshold; an ensemble's tells how much rarer the sample is than the alert budget allows, see :func:`rarity_score`. ``observed`` [S, B, F] is the newest sample (NaN = missing); ``expected``, ``lower``, ``upper`` in own units
-    and ``contribution`` (shares that sum to 1) are NaN for features that do not count. ``parts`` says what the
-    threshold was made of, also where nothing was scored. ``members`` [S, B, M], decades of rarity in the order of
-    ``member_names``, is None where the scorer is not an ensemble. ``state`` is the input of the next call.
+    ``error``, ``threshold`` (scaler units), ``score`` and ``alerting`` [S, B] are NaN where the window cannot be
+    scored; ``alerting`` also until ``persistence`` scores in a row exist. ``detected`` [S, B] is then False. ``score``
+    is error / threshold; an ensemble's tells how much rarer the sample is than the alert budget allows, see
+    :func:`rarity_score`. ``provisional`` [S, B] is the level of a new regime that threshold and score are judged by, 1
+    where there is none, and ``regime_since`` [S, B] the data time when it began, 0 where there is none. ``observed``
+    [S, B, F] is the newest sample (NaN = missing); ``expected``, ``lower``, ``upper`` in own units and ``contribution``
+    (shares that sum to 1) are NaN for features that do not count. ``parts`` says what the threshold was made of, also
+    where nothing was scored. ``members`` [S, B, M], decades of rarity in the order of ``member_names``, is None where
+    the scorer is not an ensemble. ``state`` is the input of the next call.
     """
 
     error: F32
@@ -45,6 +49,8 @@ class Verdict:
     contribution: F32
     parts: Parts
     state: AlertState
+    provisional: F32
+    regime_since: I64
     members: F32 | None = None
     member_names: tuple[str, ...] = ()
 
@@ -60,6 +66,7 @@ def detect(  # noqa: PLR0917  the order of the data flow
     *,
     budget: float | npt.NDArray[np.floating] = 1.0,
     exemplars: Exemplars | None = None,
+    signs: Signs | None = None,
 ) -> Verdict:
     """Score ``windows`` [S, B, W, F] that end at consecutive grid instants, oldest first.
 
@@ -69,7 +76,8 @@ def detect(  # noqa: PLR0917  the order of the data flow
     entity [S]; only the score of an ensemble depends on it. Where an ensemble has an opinion but its autoencoder has
     none (an error of NaN), it is scored nevertheless. A window that runs like one of the ``exemplars`` has no larger
     error than its distance from it and no larger score than that distance / threshold; its expectation is then the
-    exemplar's.
+    exemplar's. ``signs``: what stands still scores at least 1 (unless it runs like an exemplar), what is barred is no
+    new regime, what was restarted is held.
 
     Raises:
         InvalidShapeError: scorer, windows, thresholds and state are not of the same S, W and F.
@@ -99,7 +107,7 @@ def detect(  # noqa: PLR0917  the order of the data flow
     if opinion is not None:
         score = np.where(scorable, rarity_score(opinion.rarity, budget), NAN)
     expected = np.full(observed.shape, NAN) if inference.expected is None else np.where(counts, inference.expected, NAN)
-    nearest = None
+    nearest, closer = None, np.zeros(score.shape, np.bool_)
     if exemplars is not None and len(exemplars):
         tail = int(getattr(scorer, "tail", 1))
         nearest = exemplars.nearest(windows, scorer.scale, threshold, counts, tail)
@@ -113,7 +121,17 @@ def detect(  # noqa: PLR0917  the order of the data flow
     judged = None if inference.expected is None else expected
     if state is None:
         state = AlertState.fresh(S, alert_spec)
-    alerted, detected, state = alerting.fold(score, observed, judged, state, alert_spec)
+    known = Signs.none(*score.shape) if signs is None else signs
+    level, since = np.ones(score.shape, np.float32), np.zeros(score.shape, np.int64)
+    if alert_spec.regime is not None:
+        level, since, moved = regime.fold(score, known.barred, windows.end, state.regime, alert_spec.regime)
+        state = replace(state, regime=moved)
+        threshold, score = threshold * level, score / level
+    forced = known.forced(alert_spec.direction) & ~closer
+    score = np.where(forced & (score < 1), np.float32(1), score)
+    alerted, detected, state = alerting.fold(
+        score, observed, judged, state, alert_spec, forced=forced, restarted=known.restarted
+    )
 
     margin = threshold[:, :, None] * scorer.scale[:, None, :]
     return Verdict(
@@ -129,6 +147,8 @@ def detect(  # noqa: PLR0917  the order of the data flow
         contribution=_contribution(shares, counts),
         parts=parts,
         state=state,
+        provisional=level,
+        regime_since=since,
         members=None if opinion is None else np.where(scorable[:, :, None], opinion.members, NAN),
         member_names=() if opinion is None else opinion.names,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from anomaly_models.alerting import AlertSpec, AlertState, fold
 from anomaly_models.exceptions import InvalidShapeError
+from support.alert_state import arrays
 
 NAN = np.nan
 PLAIN = AlertSpec(persistence=2, clear_below=0.8, clear_after=2)
@@ -155,8 +156,8 @@ def test_one_step_at_a_time_equals_all_at_once(drawn: list[tuple[float, float]],
         one_alerting, one_detected, state = fold(score[:, at], observed[:, at], expected[:, at], state, spec)
         np.testing.assert_array_equal(one_alerting, alerting[:, at])
         np.testing.assert_array_equal(one_detected, detected[:, at])
-    for field in fields(AlertState):
-        np.testing.assert_array_equal(getattr(state, field.name), getattr(end, field.name))
+    for name, array in arrays(end).items():
+        np.testing.assert_array_equal(arrays(state)[name], array)
 
 
 @settings(deadline=None, max_examples=200)
@@ -199,9 +200,8 @@ def test_take_carries_states_along_and_starts_new_entities_fresh() -> None:
     state = fold(score, score[:, :, None], None, AlertState.fresh(2, PLAIN), PLAIN)[2]
     taken = state.take([1, -1, 0], PLAIN)
     assert taken.detected.tolist() == [False, False, True]
-    fresh = AlertState.fresh(1, PLAIN)
-    for field in fields(AlertState):
-        np.testing.assert_array_equal(getattr(taken, field.name)[1], getattr(fresh, field.name)[0])
+    for name, array in arrays(AlertState.fresh(1, PLAIN)).items():
+        np.testing.assert_array_equal(arrays(taken)[name][1], array[0])
 
 
 def test_entities_can_join_an_empty_fleet() -> None:
@@ -214,13 +214,73 @@ def test_replay_is_long_enough_to_rebuild_a_running_alert() -> None:
     assert run(history[-spec.replay :], spec)[1][-1] == run(history, spec)[1][-1] == "#"
 
 
+HELD = AlertSpec(persistence=1, clear_after=1, hold_after_restart=3)
+
+
+def held(score: str, restarts: str, spec: AlertSpec = HELD) -> str:
+    """The alert as a picture, of scores (``^`` 2, ``.`` 0) and restarts (``r``)."""
+    scores = np.array([[2.0 if c == "^" else 0.0 for c in score]], np.float32)
+    restarted = np.array([[c == "r" for c in restarts]])
+    state = AlertState.fresh(1, spec)
+    return "".join(
+        "#" if d else "." for d in fold(scores, scores[:, :, None], None, state, spec, None, restarted)[1][0]
+    )
+
+
+def test_a_restart_holds_new_alerts_for_as_long_as_is_said_its_own_step_included() -> None:
+    assert held("^^^^^^", "......") == "######"
+    assert held(".^^^^^", ".r....") == "....##"
+
+
+def test_an_alert_that_is_on_goes_on_over_a_restart() -> None:
+    assert held("^^^^^^", "...r..") == "######"
+
+
+def test_what_restarts_again_and_again_is_held_once() -> None:
+    assert held("^^^^^^^^^^^^", "r.r.r.r.r.r.") == "...#########"
+
+
+def test_a_restart_after_a_quiet_time_of_two_holds_is_held_again_and_one_step_earlier_it_is_not() -> None:
+    assert held("......^^^", "r.....r..") == "........."
+    assert held(".....^^^^", "r....r...") == ".....####"
+
+
+def test_without_a_hold_a_restart_means_nothing() -> None:
+    assert held("^^^^", "r.r.", replace(HELD, hold_after_restart=0)) == "####"
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from([NAN, 0.5, 2.0]), st.booleans()), min_size=1, max_size=40), st.integers(1, 4))
+def test_restarts_one_by_one_equal_all_at_once(drawn: list[tuple[float, bool]], hold: int) -> None:
+    spec = AlertSpec(persistence=2, clear_after=1, hold_after_restart=hold)
+    score = np.array([[s for s, _ in drawn]], np.float32)
+    restarted = np.array([[r for _, r in drawn]])
+    _, together, end = fold(score, score[:, :, None], None, AlertState.fresh(1, spec), spec, None, restarted)
+    state = AlertState.fresh(1, spec)
+    for b in range(score.shape[1]):
+        at = slice(b, b + 1)
+        _, one, state = fold(score[:, at], score[:, at, None], None, state, spec, None, restarted[:, at])
+        np.testing.assert_array_equal(one, together[:, at])
+    for name, array in arrays(end).items():
+        np.testing.assert_array_equal(arrays(state)[name], array)
+
+
+def test_what_is_forced_is_worth_an_alert_whatever_was_expected() -> None:
+    spec = AlertSpec(persistence=1, minimum_deviation=5)
+    score, forced = np.ones((1, 2), np.float32), np.array([[False, True]])
+    same = np.full((1, 2, 1), 3, np.float32)
+    assert fold(score, same, same, AlertState.fresh(1, spec), spec, forced)[1].tolist() == [[False, True]]
+
+
 def test_a_state_made_for_another_persistence_is_refused() -> None:
     score = np.zeros((1, 1), np.float32)
     with pytest.raises(InvalidShapeError, match="state of 1 series with 1"):
         fold(score, score[:, :, None], None, AlertState.fresh(1, replace(PLAIN, persistence=4)), PLAIN)
 
 
-@pytest.mark.parametrize("wrong", [{"persistence": 0}, {"clear_after": 0}, {"hold": -1}, {"direction": "left"}])
+@pytest.mark.parametrize(
+    "wrong", [{"persistence": 0}, {"clear_after": 0}, {"hold": -1}, {"hold_after_restart": -1}, {"direction": "left"}]
+)
 def test_a_specification_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="received"):
         AlertSpec(**wrong)  # type: ignore[arg-type]

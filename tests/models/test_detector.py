@@ -16,6 +16,7 @@ from anomaly_models.frame import F32, Inference, Windows
 from anomaly_models.scaling import Scaler
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec, ThresholdStack
 from anomaly_models.zscore import ZScore
+from support import alert_state as states
 
 RNG = np.random.default_rng(0)
 WINDOW = 4
@@ -54,7 +55,8 @@ def noisy(series: int = 3, features: int = 2, rows: int = 60) -> np.ndarray:
 
 
 def arrays(verdict: Verdict) -> dict[str, np.ndarray]:
-    return {f.name: getattr(verdict, f.name) for f in fields(Verdict) if f.name not in ("parts", "state", "members", "member_names")}
+    skipped = ("parts", "state", "members", "member_names")
+    return {f.name: getattr(verdict, f.name) for f in fields(Verdict) if f.name not in skipped}
 
 
 def test_one_window_at_a_time_gives_what_all_at_once_gives() -> None:
@@ -181,10 +183,10 @@ def test_the_threshold_moves_with_the_data_time_of_each_window() -> None:
 
 def test_a_given_state_is_not_changed() -> None:
     state = AlertState.fresh(1, ALERTS)
-    before = {f.name: getattr(state, f.name).copy() for f in fields(state)}
+    before = states.arrays(state)
     detect(level(1, 1), over(np.full((6, 1, 1), 99.0)), constant(1), SPEC, ALERTS, state=state)
     for name, value in before.items():
-        np.testing.assert_array_equal(getattr(state, name), value)
+        np.testing.assert_array_equal(states.arrays(state)[name], value)
 
 
 @pytest.mark.parametrize(("series", "window"), [(2, WINDOW), (1, WINDOW + 1)])
