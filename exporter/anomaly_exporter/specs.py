@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.cleaning import CleaningSpec
+from anomaly_models.exemplars import ExemplarSpec
+from anomaly_models.frame import EntityKey
+from anomaly_models.gate import GateSpec
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.thresholds import ThresholdSpec
 
-from .config import Alerting, Model, Target, Threshold, Training
+from .config import Alerting, Config, Model, Target, Threshold, Training
 
 UNCALIBRATED_PERSISTENCE = 3
 """Scores in a row that an alert needs where nobody said so and the score is not calibrated to a budget."""
@@ -49,7 +57,19 @@ def alert_spec(target: Target, model: Model) -> AlertSpec:
 
 def alert(section: Alerting, steps: int) -> AlertSpec:
     """The section ``alerting``, field for field, with a persistence of ``steps``."""
-    return AlertSpec(**{**section.model_dump(), "persistence": steps})
+    return AlertSpec(**{**section.model_dump(exclude={"budget"}), "persistence": steps})
+
+
+def budgets(target: Target, entities: Sequence[EntityKey]) -> npt.NDArray[np.float64]:
+    """False alerts allowed per week of ``entities`` of ``target``, [S]."""
+    budget = target.alerting.budget
+    if not budget.overrides:
+        return np.full(len(entities), budget.false_alerts_per_week)
+    return np.array([budget.of(_tag(target, e), dict(e.labels)) for e in entities], np.float64)
+
+
+def _tag(target: Target, entity: EntityKey) -> str:
+    return target.tag if target.tag is not None else entity.get(target.tag_from)
 
 
 def persistence(alerting: Alerting, threshold_: Threshold, model: Model) -> int:
@@ -61,3 +81,13 @@ def persistence(alerting: Alerting, threshold_: Threshold, model: Model) -> int:
     if alerting.persistence is not None:
         return alerting.persistence
     return 1 if model.recipe == "auto" or threshold_.base == "budget" else UNCALIBRATED_PERSISTENCE
+
+
+def exemplar_spec(config: Config) -> ExemplarSpec:
+    """How alike a later window must be to what was called expected."""
+    return ExemplarSpec(**config.feedback.expected.model_dump())
+
+
+def gate_spec(target: Target) -> GateSpec:
+    """Bounds of the promotion gate of ``target``; the section ``gate``, field for field."""
+    return GateSpec(**target.gate.model_dump())

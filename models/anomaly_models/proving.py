@@ -7,7 +7,7 @@ scores of :func:`detector.detect`. Nothing here fits, and nothing here decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,11 @@ class Rules:
     min_features: int = 1
     budget: float | F64 = 1.0
 
+    def take(self, rows: Sequence[int]) -> Rules:
+        """The rules of the entities at ``rows``: only the budget may differ between them."""
+        budget = self.budget
+        return replace(self, budget=budget[np.asarray(rows, np.intp)] if isinstance(budget, np.ndarray) else budget)
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -71,6 +76,11 @@ class Trial:
     valid: Bool
     lead: int
 
+    def take(self, rows: Sequence[int]) -> Trial:
+        """The entities at ``rows``, in that order."""
+        at = np.asarray(rows, np.intp)
+        return Trial(self.case, self.start[at], self.altered[:, at], self.valid[:, at], self.lead)
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -94,6 +104,11 @@ class Ground:
                 f"a ground needs x and valid [T, S, F] with more than {self.lead} rows, "
                 f"received {self.x.shape} and {self.valid.shape}"
             )
+
+    def take(self, rows: Sequence[int]) -> Ground:
+        """The entities at ``rows``, in that order."""
+        at = np.asarray(rows, np.intp)
+        return Ground(self.x[:, at], self.valid[:, at], self.start, self.step, self.lead)
 
     @property
     def weeks(self) -> F64:

@@ -2,11 +2,14 @@
 
 from .alerting import Alerting
 from .base import format_duration, parse_duration
+from .budget import Budget, BudgetOverride
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
+from .conditions import HoldOn, Regime, Valid
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .control import Control, Proxy, Role
 from .exposition import Exposition, Links
 from .feedback import AlertmanagerFeedback, Feedback, GrafanaFeedback, Recurrence, Words
+from .gate import Gate
 from .launcher import Launcher
 from .load import ConfigError, LoadedConfig, json_schema, load, parse, preset_names
 from .models import RECIPES, Model
@@ -27,6 +30,8 @@ __all__ = [
     "RECIPES",
     "Alerting",
     "AlertmanagerFeedback",
+    "Budget",
+    "BudgetOverride",
     "Canary",
     "Config",
     "ConfigError",
@@ -34,7 +39,9 @@ __all__ = [
     "Exposition",
     "Feedback",
     "FilesConnection",
+    "Gate",
     "GrafanaFeedback",
+    "HoldOn",
     "Launcher",
     "Links",
     "LoadedConfig",
@@ -45,6 +52,7 @@ __all__ = [
     "Proxy",
     "Query",
     "Recurrence",
+    "Regime",
     "Remedy",
     "Role",
     "Route",
@@ -62,6 +70,7 @@ __all__ = [
     "Threshold",
     "Timing",
     "Training",
+    "Valid",
     "Words",
     "default_remedies",
     "format_duration",

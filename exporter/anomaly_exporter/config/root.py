@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 from .alerting import Alerting
 from .base import LabelName, Name, Section
 from .canary import CANARY_TAG, CANARY_TARGET, Canary
+from .conditions import Regime
 from .connection import FilesConnection, PrometheusConnection, ScrapeConnection, SimulatorConnection
 from .control import Control
 from .exposition import Exposition, Links
 from .feedback import Feedback
+from .gate import Gate
 from .launcher import Launcher
 from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
@@ -54,6 +56,10 @@ class Config(Section):
     """Defaults of every target's threshold."""
     alerting: Alerting = Alerting()
     """Defaults of every target's alert state."""
+    regime: Regime = Regime()
+    """Defaults of every target's changes of regime."""
+    gate: Gate = Gate()
+    """Defaults of every target's promotion gate; see docs/models.md."""
     routing: Routing = Routing()
     """Mail receivers per tag."""
     rules: Rules = Rules()

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from .alerting import Alerting
 from .base import LabelName, Name, PositiveSeconds, Seconds, Section
+from .conditions import HoldOn, Regime, Valid
+from .gate import Gate
 from .thresholds import Threshold
 from .training import Training
 
@@ -28,6 +30,11 @@ class Query(Section):
     """PromQL used instead when `expr` finds nothing at the first probe; the choice is stored and never switched."""
     freshness: str | None = None
     """Selector whose sample age is the data lag; taken from `expr` when that is a plain selector."""
+    valid: Valid = Valid()
+    """Possible values; samples outside are missing, and counted."""
+    limit: Annotated[float, Field(gt=0)] | Annotated[str, Field(min_length=1)] | None = None
+    """What the value may grow to at most: a number, or PromQL with the labels of the target, such as the memory limit
+    of the container. Gives `anomaly_seconds_to_limit`."""
 
 
 class Target(Section):
@@ -65,6 +72,12 @@ class Target(Section):
     """Overrides of the section `threshold` for this target."""
     alerting: Alerting = Alerting()
     """Overrides of the section `alerting` for this target."""
+    regime: Regime = Regime()
+    """Overrides of the section `regime` for this target."""
+    hold_on: HoldOn | None = None
+    """Hold alerts after deploys and restarts, told by a query of its own."""
+    gate: Gate = Gate()
+    """Overrides of the section `gate` for this target."""
 
     @property
     def features(self) -> tuple[str, ...]:
