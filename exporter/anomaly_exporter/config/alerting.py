@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import Section
+from .budget import Budget
 
 
 class Alerting(Section):
+    budget: Budget = Budget()
+    """False alerts that somebody is willing to read; see docs/thresholds.md."""
     persistence: Annotated[int, Field(ge=1, le=1440)] | None = None
     """The alerting score is the minimum of this many newest scores. Unset: 1 where the score is calibrated to an alert
     budget (model `auto`, or base threshold `budget`), else 3: one spike alone mails nobody."""
