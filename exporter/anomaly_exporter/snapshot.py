@@ -31,6 +31,7 @@ class Scores:
     for a series beyond the limit, and where another pack is in force). ``shown``: owned, and scored at the newest
     instant. ``points``: anomalous grid points since the exporter started. ``parts``: what the threshold was made of.
     ``members`` [S, M]: the score that each of an ensemble's ``member_names`` alone would give; None for other models.
+    ``since``: data time of the first anomalous point of the alert that is on, NaN where none is.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Scores:
     parts: Mapping[str, F64]
     members: F32 | None = None
     member_names: tuple[str, ...] = ()
+    since: F64 | None = None
 
 
 @dataclass(frozen=True)

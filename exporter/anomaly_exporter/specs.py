@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_models.alerting import AlertSpec
-from anomaly_models.cleaning import CleaningSpec
+from anomaly_models.cleaning import CleaningSpec, Ranges
 from anomaly_models.exemplars import ExemplarSpec
 from anomaly_models.frame import EntityKey
 from anomaly_models.gate import GateSpec
 from anomaly_models.model_spec import ModelSpec
+from anomaly_models.regime import RegimeSpec
 from anomaly_models.thresholds import ThresholdSpec
 
 from .config import Alerting, Config, Model, Target, Threshold, Training
 
+SHORTEST_REGIME = 12
+"""Fewest steps that show whether a level is steady."""
 UNCALIBRATED_PERSISTENCE = 3
 """Scores in a row that an alert needs where nobody said so and the score is not calibrated to a budget."""
 
@@ -32,7 +37,22 @@ def model_spec(model: Model, target: Target) -> ModelSpec:
 
 def cleaning_spec(target: Target, model: Model) -> CleaningSpec:
     """How samples of ``target`` are cleaned before ``model`` learns them; the model's seed also seeds the forest."""
-    return clean(target.training, target.zero_gap, model.seed)
+    return replace(clean(target.training, target.zero_gap, model.seed), ranges=ranges(target))
+
+
+def ranges(target: Target) -> Ranges:
+    """Possible values of every feature of ``target``; empty where everything is possible."""
+    known = tuple((query.valid.min, query.valid.max) for query in target.queries)
+    return known if any(limit is not None for pair in known for limit in pair) else ()
+
+
+def regime_spec(target: Target) -> RegimeSpec | None:
+    """When a new level of ``target`` is a new normal, None = never."""
+    section = target.regime
+    if not section.enabled:
+        return None
+    after = max(-(-section.after // target.step), SHORTEST_REGIME)
+    return RegimeSpec(after, section.extreme, max(section.longest // target.step, after))
 
 
 def clean(training: Training, zero_gap: int, seed: int) -> CleaningSpec:
@@ -52,7 +72,9 @@ def threshold(section: Threshold) -> ThresholdSpec:
 
 def alert_spec(target: Target, model: Model) -> AlertSpec:
     """When a score that ``model`` gives to ``target`` becomes an alert."""
-    return alert(target.alerting, persistence(target.alerting, target.threshold, model))
+    spec = alert(target.alerting, persistence(target.alerting, target.threshold, model))
+    held = target.hold_on.steps if target.hold_on else 0
+    return replace(spec, hold_after_restart=held, regime=regime_spec(target))
 
 
 def alert(section: Alerting, steps: int) -> AlertSpec:

@@ -26,7 +26,7 @@ PATIENCE = 0.75
 """Share of an interval after which a cycle goes on without the targets that are not done."""
 LEAST_PATIENCE = 1.0
 """The same in wall seconds, for compressed time."""
-LOAD_FAILURES = ("missing", "rejected", "scoring", "truncated", "unreadable")
+LOAD_FAILURES = ("exemplars", "missing", "rejected", "scoring", "truncated", "unreadable")
 
 
 class Cycle:
@@ -157,6 +157,7 @@ def _same(before: Config, after: Config, target: Target) -> bool:
     return (
         target in before.targets
         and before.exposition.max_series == after.exposition.max_series
+        and before.feedback.expected == after.feedback.expected
         and all(before.model(name) == after.model(name) for name in target.models)
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from anomaly_exporter import specs
 from anomaly_exporter.config import Model, Target
+from anomaly_exporter.feedback import Shelved
 from anomaly_exporter.generations import Entry
-from anomaly_exporter.snapshot import Scores
-from anomaly_models import detector
+from anomaly_exporter.snapshot import F64, Scores
+from anomaly_models import detector, sharing
 from anomaly_models.alerting import AlertSpec, AlertState
 from anomaly_models.detector import Verdict
-from anomaly_models.frame import F32, I64, Bool, Scorer
+from anomaly_models.exemplars import Exemplars, ExemplarSpec
+from anomaly_models.frame import F32, I64, Bool, Scorer, Windows
 from anomaly_models.thresholds import ThresholdSpec, ThresholdStack
 
 from .ring import Ring
@@ -60,7 +62,8 @@ class Group:
     """S entities of one model and pack, and how far their scores were folded.
 
     ``owned`` [S]: rows that no other pack has replaced. ``points`` [S]: anomalous grid points after the instants
-    ``counted`` [S], None before the first call. ``columns`` [S]: columns in the ring, -1 for none.
+    ``counted`` [S], None before the first call. ``columns`` [S]: columns in the ring, -1 for none. ``since`` [S]: data
+    time of the first anomalous point of the alert that is on, 0 for none. ``exemplars``: what people called expected.
     """
 
     model: str
@@ -76,6 +79,9 @@ class Group:
     last: Scores | None = None
     columns: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     version: int = -1
+    since: I64 | None = None
+    exemplars: Exemplars | None = None
+    confidence: F64 | None = None
 
     @classmethod
     def of(cls, model: str, pack: str, entries: Sequence[Entry], scorer: Scorer) -> Group:
@@ -85,6 +91,15 @@ class Group:
         return cls(
             model, pack, tuple(entries), scorer, thresholds, np.ones(series, np.bool_), np.zeros(series, np.int64)
         )
+
+    def learn(self, known: Shelved, spec: ExemplarSpec, step: int) -> None:
+        """Take what people called expected for the entities of the group; what does not fit the target is left out."""
+        fits = (step, self.scorer.scale.shape[1])
+        found = [
+            [k.exemplar for k in known.get(e.entity, ()) if (k.exemplar.step, k.exemplar.level.size) == fits]
+            for e in self.entries
+        ]
+        self.exemplars = Exemplars(found, spec) if any(found) else None
 
     def forget(self) -> None:
         """Begin anew with a warm-up: the ring was filled from elsewhere."""
@@ -121,13 +136,33 @@ class Group:
             return ()
         return (replace(self.last, owned=self.owned, shown=np.zeros(len(self.entries), np.bool_)),)
 
+    def _windows(self, tail: Tail, steps: int) -> Windows:
+        """The newest ``steps`` windows of the entities."""
+        return tail.windows(self.locate(tail.ring), self.scorer.window, steps)
+
+    def _confidence(self, step: int) -> F64:
+        """How far the thresholds can be trusted [S]: by the history that they rest on."""
+        if self.confidence is None:
+            seconds = [step * _samples(entry) for entry in self.entries]
+            self.confidence = sharing.confidence(seconds)
+        return self.confidence
+
     def _detect(self, tail: Tail, rules: Rules, features: tuple[str, ...], steps: int) -> Scores:
-        windows = tail.windows(self.locate(tail.ring), self.scorer.window, steps)
+        windows = self._windows(tail, steps)
         verdict = detector.detect(
-            self.scorer, windows, self.thresholds, rules.threshold, rules.alert, rules.min_features, self.state
+            self.scorer,
+            windows,
+            self.thresholds,
+            rules.threshold,
+            rules.alert,
+            rules.min_features,
+            self.state,
+            exemplars=self.exemplars,
         )
         self.state = verdict.state
         step = tail.ring.step
+        lead = (rules.alert.persistence - 1) * step
+        self.since = since(verdict.detected, np.isfinite(verdict.score), windows.end, self.since, lead)
         newest = tail.end - step
         # What a warm-up replays happened before we watched; only its newest instant is news.
         counted = np.full(len(self.entries), newest - step) if self.counted is None else self.counted
@@ -153,6 +188,8 @@ class Group:
             contribution=verdict.contribution[:, -1],
             members=_member_scores(verdict),
             member_names=verdict.member_names,
+            confidence=self._confidence(step),
+            since=np.where(verdict.detected[:, -1], self.since, np.nan),
             parts={
                 "previous": parts.previous,
                 "recent": parts.recent,
@@ -162,6 +199,27 @@ class Group:
                 "decay": parts.decay[:, -1],
             },
         )
+
+
+def since(detected: Bool, scored: Bool, end: I64, before: I64 | None, lead: int) -> I64:
+    """Data time [S] of the first anomalous point of the alert that is on at the newest of B instants, 0 for none.
+
+    ``detected`` and ``scored`` [S, B] are folded after ``before`` [S] (None: nothing known). An alert is detected
+    ``lead`` seconds after its first anomalous point. An instant without a score ends nothing.
+    """
+    series, instants = detected.shape
+    at = np.arange(instants)
+    ended = np.where(scored & ~detected, at, -1).max(axis=1, initial=-1)
+    began = np.where(detected & (at > ended[:, None]), at, instants).min(axis=1, initial=instants)
+    known = np.zeros(series, np.int64) if before is None else before
+    fresh = np.where(began < instants, end[np.arange(series), np.minimum(began, instants - 1)] - lead, 0)
+    return np.where((ended < 0) & (known > 0), known, fresh).astype(np.int64)
+
+
+def _samples(entry: Entry) -> int:
+    """Observed samples that a model was trained and judged on."""
+    parts = entry.training.get("samples")
+    return sum(n for n in parts.values() if isinstance(n, int)) if isinstance(parts, Mapping) else 0
 
 
 def _member_scores(verdict: Verdict) -> F32 | None:

@@ -157,14 +157,14 @@ def _kept_for(before: Models, failed: Sequence[Entry]) -> tuple[list[Group], lis
 
 
 def _carry_points(before: Models, groups: Sequence[Group]) -> None:
-    """Counters go on over a change of generation."""
+    """Counters, and since when an alert is on, go on over a change of generation."""
     fresh = [g for g in groups if g.counted is None]
     if not fresh or not before.groups:
         return
-    known: dict[Key, tuple[int, int]] = {}
+    known: dict[Key, tuple[int, int, int]] = {}
     for group in before.groups:
-        if group.counted is not None:
-            counted = zip(group.points.tolist(), group.counted.tolist(), strict=True)
+        if group.counted is not None and group.since is not None:
+            counted = zip(group.points.tolist(), group.counted.tolist(), group.since.tolist(), strict=True)
             known.update(zip((e.key for e in group.entries), counted, strict=True))
     for group in fresh:
         found = [known.get(e.key) for e in group.entries]
@@ -172,3 +172,4 @@ def _carry_points(before: Models, groups: Sequence[Group]) -> None:
         if latest is not None:
             group.points = np.array([f[0] if f else 0 for f in found], np.int64)
             group.counted = np.array([f[1] if f else latest for f in found], np.int64)
+            group.since = np.array([f[2] if f else 0 for f in found], np.int64)

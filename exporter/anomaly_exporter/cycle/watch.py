@@ -9,8 +9,11 @@ from itertools import compress
 
 import numpy as np
 
+from anomaly_exporter import specs
+from anomaly_exporter.blobs import BlobError
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Target
+from anomaly_exporter.feedback import Shelf, ShelfError, Shelved
 from anomaly_exporter.generations import GenerationMissingError, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History, data_digest
@@ -37,7 +40,7 @@ PATIENCE = 10
 class Resources:
     """What the watches of all targets share; everything here may be used from several threads.
 
-    ``shard``: the part of the entities that this process scores.
+    ``shard``: the part of the entities that this process scores. ``shelf``: what people called expected.
     """
 
     source: Source
@@ -46,6 +49,7 @@ class Resources:
     clock: Clock
     metrics: SelfMetrics
     shard: Shard = UNDIVIDED
+    shelf: Shelf | None = None
 
 
 class Watch:
@@ -58,12 +62,15 @@ class Watch:
         self._generations = resources.generations
         self._clock = resources.clock
         self._metrics = resources.metrics
+        self._shelf = resources.shelf
+        self._exemplar_spec = specs.exemplar_spec(config)
         self._capacity = config.exposition.max_series
         self._rules = {name: Rules.of(target, config.model(name)) for name in target.models}
         self._configured_window = max(config.model(name).window for name in target.models)
         self._digest = data_digest(target)
         self._share = Share(resources.shard)
         self._models = Models()
+        self._exemplars: Shelved = {}
         self._ring: Ring | None = None
         self._expected = 0
         self._tried: str | None = None
@@ -113,6 +120,7 @@ class Watch:
                 "a generation cannot be loaded, what was in force stays", extra={"target": name, "error": str(error)}
             )
             return
+        self._teach()
         self._troubled = bool(self._models.failures)
         for reason, count in self._models.failures.items():
             self._metrics.inc("model_load_failures_total", count, reason=reason)
@@ -126,6 +134,20 @@ class Watch:
                 "failed": len(self._models.failed),
             },
         )
+
+    def _teach(self) -> None:
+        """Give the models in force the exemplars of their series; what cannot be read changes nothing."""
+        if self._shelf is None:
+            return
+        try:
+            known = self._shelf.load(self.target.name)
+        except (BlobError, ShelfError, OSError) as error:
+            self._metrics.inc("model_load_failures_total", reason="exemplars")
+            log.error("exemplars cannot be read", extra={"target": self.target.name, "error": str(error)})
+            known = self._exemplars
+        self._exemplars = known
+        for group in self._models.groups:
+            group.learn(known, self._exemplar_spec, self.target.step)
 
     def _read(self, at: int) -> Ring:
         """The ring with the instant ``at`` as its newest. Raises SourceError."""

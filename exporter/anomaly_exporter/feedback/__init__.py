@@ -2,6 +2,7 @@
 
 from .matchers import Matcher, MatcherError, parse_matcher
 from .record import ORIGINS, VERDICTS, Origin, Record, RecordError, Verdict, from_json, to_json
+from .shelf import Kept, Shelf, ShelfError, Shelved
 from .store import Feedback, View, masks, timelines
 from .subjects import subject
 from .timeline import Conflict, Stretch, in_force
@@ -11,11 +12,15 @@ __all__ = [
     "VERDICTS",
     "Conflict",
     "Feedback",
+    "Kept",
     "Matcher",
     "MatcherError",
     "Origin",
     "Record",
     "RecordError",
+    "Shelf",
+    "ShelfError",
+    "Shelved",
     "Stretch",
     "Verdict",
     "View",

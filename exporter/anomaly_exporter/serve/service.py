@@ -13,6 +13,7 @@ from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedConfig, load
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
+from anomaly_exporter.feedback import Shelf
 from anomaly_exporter.generations import Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History
@@ -61,7 +62,9 @@ class Service:
         self._history = History(self._blobs)
         self._source = open_source(config, self._clock, self._counters, self._blobs)
         generations = Generations(self._blobs, self._clock.wall)
-        resources = Resources(self._source, self._history, generations, self._clock, self.metrics, shard)
+        resources = Resources(
+            self._source, self._history, generations, self._clock, self.metrics, shard, Shelf(self._blobs)
+        )
         self._cycle = Cycle(config, resources)
         self._labels, self._details = Labels(config), DetailCache()
         self.launcher = launcher or open_launcher(config_path, config, self._clock, self.metrics, shard=shard)

@@ -18,6 +18,7 @@ from pathlib import Path
 from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, ConfigError, Target, load, overridden, read_overrides
+from anomaly_exporter.feedback import Feedback, Shelf
 from anomaly_exporter.generations import GenerationError, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard, ShardError, parse_shard
 from anomaly_exporter.history import History
@@ -28,6 +29,7 @@ from .events import Emit, for_people, json_lines
 from .fitting import Outcome, Run
 from .reading import update
 from .stopping import EXIT_STOPPED, Stopped, stop_on_signals
+from .teaching import Teaching
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +175,8 @@ def _train(wanted: Request, emit: Emit, clock: Clock) -> dict[str, Outcome] | No
     if everybody and not entities:
         log.info("this shard owns no entity of the target", extra={"target": target.name, "shard": str(wanted.shard)})
         return None
-    run_ = Run(config, target, clock, history, generations, span, began, emit, oldest)
+    teaching = Teaching.of(config, target, Feedback(blobs, clock.wall), Shelf(blobs))
+    run_ = Run(config, target, clock, history, generations, span, began, emit, oldest, teaching)
     outcomes = run_.fit(wanted.models, entities)
     pruned = generations.prune(target.name, config.store.keep_generations)
     log.info("pruned", extra={"target": target.name, "generations": pruned.generations, "packs": pruned.packs})

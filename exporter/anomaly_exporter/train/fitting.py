@@ -9,7 +9,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from anomaly_exporter import __version__, specs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Model, Target
-from anomaly_exporter.generations import Entry, Generation, GenerationError, Generations
+from anomaly_exporter.generations import Entry, Generation, GenerationError, Generations, SharedEntry
 from anomaly_exporter.history import History, data_digest
 from anomaly_models import pack as codec
 from anomaly_models import scorers
@@ -28,6 +28,8 @@ from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, Trained
 
 from .events import Emit
 from .memory import peak_since_last_call
+from .sharing import InForce, Sharing
+from .teaching import Lesson, Teaching
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Run:
     began: float
     emit: Emit
     forget_before: int | None = None
+    teaching: Teaching | None = None
 
     def fit(self, models: Sequence[str], entities: Sequence[EntityKey]) -> dict[str, Outcome]:
         """Train ``models`` for ``entities`` batch by batch, committing on the way; what became of them, per model.
@@ -71,9 +74,13 @@ class Run:
         outcomes = {model: Outcome() for model in models}
         committer = _Committer(self)
         in_force = _InForce(self)
+        self._share(models, entities, in_force, committer)
         done = 0
         for batch in batches(entities, self._rows(), len(self.target.features)):
-            block = _trimmed(self.history.read(self.target, self.span, entities=batch))
+            read, lesson = self.history.read(self.target, self.span, entities=batch), None
+            if self.teaching is not None:
+                read, lesson = self.teaching.take(read)
+            block = _trimmed(read)
             self._stage("read")
             for name in models:
                 outcome = outcomes[name]
@@ -83,7 +90,7 @@ class Run:
                 if trained.pack is not None:
                     encoded = codec.encode(trained.pack)
                     self.generations.put_pack(encoded)
-                    committer.add(self._entry(name, encoded.digest, row, trained) for row in trained.rows)
+                    committer.add(self._entry(name, encoded.digest, row, trained, lesson) for row in trained.rows)
                     outcome.trained += len(trained.rows)
                 for stage, peak in trained.stage_memory.items():
                     self._stage(stage, peak)
@@ -91,7 +98,7 @@ class Run:
             for name in models:
                 self.emit(self._event("progress", model=name, done=done, total=len(entities)))
             # A fitted stack and its windows form cycles (Keras); without this they pile up over the batches.
-            del block, trained
+            del block, read, lesson, trained
             gc.collect()
             self._stage("freed")
         committer.flush()
@@ -107,10 +114,37 @@ class Run:
             )
         return outcomes
 
+    def _share(
+        self, models: Sequence[str], entities: Sequence[EntityKey], in_force: _InForce, committer: _Committer
+    ) -> None:
+        """Fit the models that series without one of their own are scored by, and own ones are measured against."""
+        sharing = Sharing(
+            self.target,
+            self.generations,
+            self.began,
+            self.clock.wall,
+            lambda chosen: _trimmed(self.history.read(self.target, self.span, entities=chosen)),
+        )
+        for name in models:
+            plan = self._plan(self.config.model(name))
+            if not sharing.wanted(plan):
+                continue
+            entry = in_force.shared_entries.get(name)
+            before = sharing.known(entry)
+            about = {"versions": versions(), "recipe": plan.model.recipe, "seed": plan.model.seed}
+            recent = before is not None and sharing.is_recent(entry)
+            fitted = None if recent else sharing.fit(name, plan, entities, before, about)
+            if fitted is not None:
+                before = fitted[0]
+                committer.share(fitted[1])
+                self._stage("shared")
+            if before is not None:
+                in_force.shared[name] = before
+
     def _train(self, name: str, block: Block, in_force: _InForce, progress: Progress) -> TrainedBatch:
         """One batch of one model; a batch that fails as a whole fails alone."""
         model = self.config.model(name)
-        plan = self._plan(model)
+        plan = in_force.sharing(name, self._plan(model))
         try:
             return train(
                 block,
@@ -154,7 +188,16 @@ class Run:
             persistence=specs.persistence(self.target.alerting, self.target.threshold, model),
         )
 
-    def _entry(self, name: str, pack: str, row: TrainedRow, batch: TrainedBatch) -> Entry:
+    def _figures(self, name: str, row: TrainedRow, batch: TrainedBatch, lesson: Lesson | None) -> dict[str, Any]:
+        """What training measured, and how the new model does on what people spoke of."""
+        if lesson is None or batch.scorer is None:
+            return dict(row.figures)
+        model = self.config.model(name)
+        rules = self._plan(model), specs.alert_spec(self.target, model)
+        judged = lesson.judge(self.config, row.entity, batch.scorer.take([row.row]), row.threshold, rules)
+        return {**row.figures, **({"labelled": judged} if judged else {})}
+
+    def _entry(self, name: str, pack: str, row: TrainedRow, batch: TrainedBatch, lesson: Lesson | None) -> Entry:
         model, wall = self.config.model(name), self.clock.wall()
         threshold = self.target.threshold
         training = {
@@ -170,6 +213,7 @@ class Run:
             "inference_seconds": row.inference_seconds,
             "started_at": self.began,
             "seed": model.seed,
+            "scope": row.scope,
             "test_start": row.test_start,
             "base": threshold.base,
             "k": threshold.k,
@@ -185,7 +229,7 @@ class Run:
             trained_at=wall,
             trained_data_end=row.data_end,
             evaluated_at=wall,
-            figures=row.figures,
+            figures=self._figures(name, row, batch, lesson),
             training={key: value for key, value in training.items() if value is not None},
         )
 
@@ -223,6 +267,7 @@ class _Committer:
         self.run, self.seconds = run, seconds
         self.oldest = run.span.start if run.forget_before is None else run.forget_before
         self.pending: list[Entry] = []
+        self.shared: list[SharedEntry] = []
         self.last = seconds()
         self.number: int | None = None
 
@@ -231,13 +276,21 @@ class _Committer:
         if self.seconds() - self.last >= COMMIT_EVERY:
             self.flush()
 
+    def share(self, entry: SharedEntry) -> None:
+        """Goes along with the next commit."""
+        self.shared.append(entry)
+
     def flush(self) -> None:
-        if self.pending:
+        if self.pending or self.shared:
             generation: Generation = self.run.generations.commit(
-                self.run.target.name, self.pending, began=self.run.began, forget_before=self.oldest
+                self.run.target.name,
+                self.pending,
+                began=self.run.began,
+                forget_before=self.oldest,
+                shared=self.shared,
             )
             self.number = generation.number
-            self.pending = []
+            self.pending, self.shared = [], []
         self.last = self.seconds()
 
 
@@ -256,7 +309,16 @@ class _InForce:
             )
             generation = None
         self.entries = dict(generation.entries) if generation else {}
+        self.shared_entries = dict(generation.shared) if generation else {}
+        self.shared: dict[str, InForce] = {}
         self.digest = data_digest(run.target)
+
+    def sharing(self, name: str, plan: Plan) -> Plan:
+        """``plan`` with the model that all series share, where there is one."""
+        found = self.shared.get(name)
+        if found is None:
+            return plan
+        return replace(plan, scope=self.run.target.training.scope, shared=found.scorer, prior=found.prior)
 
     def previous(self, name: str, entities: Iterable[EntityKey], plan: Plan) -> Previous:
         """What is in force for ``entities`` and may be compared with what ``plan`` will give."""
