@@ -134,7 +134,7 @@ def _ranks(count: npt.NDArray[np.integer], weeks: F64, spec: LineSpec) -> tuple[
     """
     rank = RATES * weeks[..., None]
     known = (rank >= 1.5) & (rank <= 0.6 * count[..., None])
-    wanted = known & (RATES >= spec.least) & (RATES <= spec.most)
+    wanted = known & (spec.least <= RATES) & (spec.most >= RATES)
     rarest = known & (np.cumsum(known, axis=-1) <= 6)
     few = wanted.sum(axis=-1, keepdims=True) < FEWEST
     used = np.where(few, rarest, wanted)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .autoencoder import Autoencoder
+from .ensemble import Ensemble
 from .exceptions import InvalidShapeError, PackRejectedError
 from .frame import F32, Learner, Scorer
 from .model_spec import ModelSpec
@@ -14,6 +15,7 @@ from .seasonal import Seasonal, SeasonalLearner
 from .zscore import ZScore, ZScoreLearner
 
 KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, F32]], Scorer]] = {
+    "auto": Ensemble.restore,
     "autoencoder": Autoencoder.restore,
     "pca": Pca.restore,
     "seasonal": Seasonal.restore,

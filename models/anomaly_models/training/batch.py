@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from anomaly_models import quality, scorers
 from anomaly_models.cleaning import CleaningSpec
+from anomaly_models.ensemble_spec import EnsembleSpec
 from anomaly_models.exceptions import InvalidShapeError, UntrainableError
 from anomaly_models.frame import Block, Bool, EntityKey, Inference, Learner, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
@@ -21,6 +22,7 @@ from anomaly_models.sharing import Prior
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec
 
 from . import held_out
+from .ensembles import complete, fitted_part, fitted_scorer
 from .held_out import Old
 from .own_or_shared import OwnOrShared, Scope, can_share
 from .parts import SPLITS, Parts, prepare, survey
@@ -42,7 +44,7 @@ class Plan:
     ``persistence``: so many errors in a row count as detected and are kept out of the newest threshold. ``shared``: the
     one-row model of all series, where there is one; with the scope ``both`` a series keeps it until its own is better,
     with ``shared`` it only gets a scale and a threshold of its own. ``prior``: how far a threshold is widened towards
-    the fleet's while little history speaks for it.
+    the fleet's while little history speaks for it. ``ensemble``: how the members of the recipe ``auto`` are calibrated.
     """
 
     model: ModelSpec
@@ -54,6 +56,7 @@ class Plan:
     scope: Scope = "own"
     shared: Scorer | None = None
     prior: Prior | None = None
+    ensemble: EnsembleSpec = field(default_factory=EnsembleSpec)
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def train(
         return TrainedBatch(None, None, (), failed, {"clean": probe.memory()})
     parts = prepare(found, plan.model, plan.cleaning)
     memory["clean"] = probe.memory()
-    learner = make_learner(plan.model, progress, shared=plan.shared, scope=plan.scope)
+    fitted = fitted_part(plan.model)
+    previous = replace(previous, scorers={e: fitted_scorer(s) for e, s in previous.scorers.items()})
+    learner = make_learner(fitted, progress, shared=plan.shared, scope=plan.scope)
     began = probe.seconds()
     try:
         scorer = learner.fit(parts.train, parts.validation, None, _warm(previous, entities), plan.model.seed)
@@ -168,7 +173,11 @@ def train(
     memory["score"] = probe.memory()
     if not rows:
         return TrainedBatch(None, None, (), failed, memory)
-    scorer = scorer.take(kept)
+    if fitted is plan.model:
+        scorer = scorer.take(kept)
+    else:
+        scorer = complete(scorer, found, kept, plan.ensemble)
+        memory["context"] = probe.memory()
     pack = Pack(
         kind=scorer.kind,
         spec=scorer.spec(),
@@ -189,11 +198,10 @@ def make_learner(
 
     With a model ``shared`` by all series (one row) and a ``scope`` other than ``own`` it is one that weighs it.
     """
-    sharing = shared if scope != "own" and shared is not None and can_share(model.recipe) else None
-    if sharing is not None and scope == "shared":
-        return OwnOrShared(None, sharing, model)
-    own = _own_learner(model, progress)
-    return own if sharing is None else OwnOrShared(own, sharing, model)
+    # A z-score is nothing but its scale, which is always a series' own.
+    if scope == "own" or shared is None or model.recipe == "zscore" or not can_share(model.recipe):
+        return _own_learner(model, progress)
+    return OwnOrShared(_own_learner(model, progress) if scope == "both" else None, shared, model)
 
 
 def _own_learner(model: ModelSpec, progress: Callable[[Any], None] | None) -> Learner:

@@ -1,0 +1,107 @@
+"""Everything that can be set about the calibrated ensemble, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .calibration import LineSpec
+from .time_of_day import DAY, Calendar, Past, Slots
+
+MEMBERS = ("difference", "residual_difference", "level", "band", "autoencoder")
+"""The members, in the order of ``Opinion.names``."""
+
+
+@dataclass(frozen=True)
+class UsualSpec:
+    """What is usual at a time of the day, and the unit that deviations from it are counted in.
+
+    Slots of ``slot`` seconds with ``near_value`` (``near_scale`` for units) neighbours on the days of ``past``; the
+    band reaches from the quantile ``lower`` to ``upper``. The unit of a deviation adds up ``same_time``, ``recent`` and
+    ``ever`` shares of its mean size at this time of the day, over the last day, and over ``memory`` seconds, and
+    ``spread`` standard deviations of the series. Sizes beyond ``cap`` times the mean, and in the first ``young``
+    seconds beyond the quantile ``cap_share``, count as that. ``level_window`` seconds of residuals make a level, at
+    least ``level_samples`` of them seen.
+    """
+
+    slot: int = 600
+    near_value: int = 1
+    near_scale: int = 2
+    past: Past = field(default_factory=Past)
+    calendar: Calendar = field(default_factory=Calendar)
+    lower: float = 0.1
+    upper: float = 0.9
+    same_time: float = 0.4
+    recent: float = 0.4
+    ever: float = 0.2
+    spread: float = 0.03
+    memory: int = 30 * DAY
+    young: int = 5 * DAY
+    settled: int = 3 * DAY
+    cap: float = 20.0
+    cap_share: float = 0.995
+    level_window: int = 2 * 3600
+    level_samples: int = 3
+    largest: float = 50.0
+
+    def slots(self, step: int) -> Slots:
+        """The slots of a grid of ``step`` seconds."""
+        return Slots(self.calendar, max(self.slot, step))
+
+    def level_length(self, step: int) -> int:
+        """Samples of ``level_window``, at least twelve."""
+        return max(12, round(self.level_window / step))
+
+
+@dataclass(frozen=True)
+class GuardSpec:
+    """Drift guard: what the quantile ``share`` of hourly maxima of the last ``days`` exceeds that of the whole history
+    by, beyond ``dead`` decades and at most ``most``, is taken off a member."""
+
+    days: float = 3.0
+    share: float = 0.9
+    dead: float = 0.5
+    most: float = 4.0
+    block: int = 3600
+    lowest: float = -2.0
+
+
+@dataclass(frozen=True)
+class RecurrenceSpec:
+    """What also happened within ``reach`` seconds of this time of the day on ``times`` of the last ``keep`` days is no
+    news: ``share`` of its decades above ``least``, at most ``most``, is taken off."""
+
+    slot: int = 900
+    reach: int = 3600
+    keep: int = 7
+    times: int = 3
+    share: float = 0.7
+    least: float = -1.0
+    most: float = 4.0
+
+
+@dataclass(frozen=True)
+class EnsembleSpec:
+    """How members become an opinion; the defaults are those of the recipe ``auto``.
+
+    ``period``: seconds for which a context holds; ``memory``: seconds of history that calibration looks at. A feature's
+    decades above -``feature_offset`` count in its entity, a member's above -``offset`` in the power mean ``power``.
+    ``smoothing``: samples whose energy makes the height of a difference. ``shift`` decades are added to every opinion;
+    ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds.
+    """
+
+    usual: UsualSpec = field(default_factory=UsualSpec)
+    member: LineSpec = field(default_factory=LineSpec)
+    final: LineSpec = field(
+        default_factory=lambda: LineSpec(least=30, most=300, block=900, floor=0.05, lowest=-4, highest=8)
+    )
+    guard: GuardSpec = field(default_factory=GuardSpec)
+    recurrence: RecurrenceSpec = field(default_factory=RecurrenceSpec)
+    period: int = 7200
+    memory: int = 30 * DAY
+    smoothing: int = 3
+    feature_offset: float = 2.5
+    offset: float = 2.0
+    power: float = 3.0
+    shift: float = 0.75
+    widen: float = 2.0
+    enough: float = 2.0 * DAY

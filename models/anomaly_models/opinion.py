@@ -1,0 +1,107 @@
+"""From heights to one opinion: calibrate members, combine them, discount drift and habit, calibrate again.
+
+The same functions look at a whole history, where the lines are drawn, and at the newest sample, where they are read.
+Axes: S entities, M members, F features, T samples, time last. NaN is what does not exist; a member that has nothing to
+say is left out of the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import calibration
+from .calibration import Line, LineSpec
+from .deviations import KINDS
+from .ensemble_spec import EnsembleSpec
+from .frame import F32
+
+NAN = np.float32(np.nan)
+SMOOTHED = 2
+"""The first members, the differences, are smoothed."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What was calibrated: ``features`` [S, 4, F] per deviation, ``members`` [S, 5], ``final`` [S]."""
+
+    features: Line
+    members: Line
+    final: Line
+
+
+def draw(heights: F32, size: int, step: int, spec: LineSpec) -> Line:
+    """Lines through the maxima of blocks of ``size`` samples of ``heights`` [..., T]."""
+    return calibration.fit(calibration.block_maxima(heights, size), float(size * step), spec)
+
+
+def entity_heights(rarity: F32, spec: EnsembleSpec) -> F32:
+    """How high the features of an entity stand together: RMS [S, ..., T] of decades of ``rarity`` [S, ..., F, T]."""
+    with np.errstate(invalid="ignore"):
+        above = np.maximum(rarity + np.float32(spec.feature_offset), 0)
+    return _root_mean(above, -2, 2.0)
+
+
+def smooth(heights: F32, samples: int) -> F32:
+    """Root of the mean energy of the last ``samples`` of ``heights`` [..., T]; NaN where the newest is missing."""
+    if samples < 2:
+        return heights
+    T = heights.shape[-1]
+    energy = np.zeros_like(heights)
+    count = np.zeros_like(heights)
+    seen = ~np.isnan(heights)
+    square = np.where(seen, heights * heights, np.float32(0))
+    for back in range(min(samples, T)):
+        energy[..., back:] += square[..., : T - back]
+        count[..., back:] += seen[..., : T - back]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(seen, np.sqrt(energy / count), NAN)
+
+
+def combine(rarity: F32, spec: EnsembleSpec) -> F32:
+    """Power mean [S, ...] of the decades of ``rarity`` [S, M, ...] of the members."""
+    with np.errstate(invalid="ignore"):
+        above = np.maximum(rarity + np.float32(spec.offset), 0)
+    return _root_mean(above, 1, spec.power) - np.float32(spec.offset)
+
+
+def final_heights(combined: F32, spec: EnsembleSpec) -> F32:
+    """What the last line is drawn through: combined decades as a height."""
+    del spec
+    return np.power(np.float32(10), combined / np.float32(3)).astype(np.float32)
+
+
+def member_heights(heights: F32, error: F32, features: Line, spec: EnsembleSpec) -> tuple[F32, F32 | None]:
+    """Heights [S, M, T] of all members, of ``heights`` [S, 4, F, T] of deviations and the autoencoder's [S, T].
+
+    One feature speaks for itself. Several are calibrated by their lines and go together; their rarities [S, 4, F, T]
+    are the second value.
+    """
+    S, _, F, T = heights.shape
+    out = np.empty((S, KINDS + 1, T), np.float32)
+    rarity = None
+    if F == 1:
+        out[:, :KINDS] = heights[:, :, 0]
+    else:
+        rarity = features.decades(heights, spec.member)
+        out[:, :KINDS] = entity_heights(rarity, spec)
+    out[:, :SMOOTHED] = smooth(out[:, :SMOOTHED], spec.smoothing)
+    out[:, KINDS] = error
+    return out, rarity
+
+
+def feature_rarity(rarity: F32, spec: EnsembleSpec) -> F32:
+    """What the deviations say of every feature together: [S, F, T] of ``rarity`` [S, 4, F, T]."""
+    return combine(rarity, spec)
+
+
+def _root_mean(x: F32, axis: int, power: float) -> F32:
+    """Power mean of ``x`` >= 0 along ``axis``, NaN ignored; NaN where all are."""
+    seen = ~np.isnan(x)
+    count = seen.sum(axis=axis, dtype=np.float32)
+    filled = np.where(seen, x, np.float32(0))
+    raised = filled * filled if power == 2.0 else filled * filled * filled if power == 3.0 else filled**power
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = raised.sum(axis=axis, dtype=np.float32) / count
+    return np.power(mean, np.float32(1 / power))
