@@ -101,12 +101,12 @@ class AlertState:
             return AlertState.fresh(index.size, spec)
         scores = self.scores[index]
         scores[new] = fresh.scores
-        columns: list[Any] = []
+        columns: dict[str, Any] = {}
         for name in ("streak", "quiet", "missing", "age", "restarted", "held", "detected"):
             column = getattr(self, name)[index]
             column[new] = getattr(fresh, name)[0]
-            columns.append(column)
-        return AlertState(scores, *columns, self.regime.take(index, spec.regime))
+            columns[name] = column
+        return AlertState(scores=scores, regime=self.regime.take(index, spec.regime), **columns)
 
 
 def fold(  # noqa: PLR0917  the order of the data flow

@@ -17,7 +17,7 @@ from .canary import Canary, canary_target
 from .root import Config
 
 MAX_BYTES = 4 * 2**20
-INHERITED = ("training", "threshold", "alerting", "gate")
+INHERITED = ("training", "threshold", "alerting", "regime", "gate")
 
 
 class ConfigError(Exception):
