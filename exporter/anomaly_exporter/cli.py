@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from . import __version__
+from .cli_models import models, tune
+from .cli_options import config_option, log_options
 from .config import ConfigError, load
 from .logging_setup import setup_logging
 
@@ -28,36 +30,6 @@ Exit codes:
   5    the store cannot be written
   130  stopped by a signal
 """
-
-config_option = click.option(
-    "--config",
-    "-c",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Configuration file (YAML), see docs/configuration.md.",
-)
-
-
-def log_options(command: Any) -> Any:
-    """The two logging flags that every long-running command has."""
-    command = click.option(
-        "--log.format",
-        "log_format",
-        type=click.Choice(["logfmt", "json"]),
-        default="logfmt",
-        show_default=True,
-        help="Format of the log on stderr.",
-    )(command)
-    return click.option(
-        "--log.level",
-        "log_level",
-        type=click.Choice(["debug", "info", "warn", "error"]),
-        default="info",
-        show_default=True,
-        help="Least severe messages to log.",
-    )(command)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="anomaly-exporter")
@@ -172,50 +144,85 @@ def train(
     help="Folder with segments.csv and the series as Parquet.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file for the scores."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Parquet or CSV file for the scores; of several runs each gets its own.",
 )
 @click.option("--config", "-c", "config_path", type=click.Path(path_type=Path, dir_okay=False), default=None)
-@click.option("--model", default="fc", show_default=True, help="Recipe, or a model of the configuration.")
+@click.option(
+    "--model",
+    default="auto",
+    show_default=True,
+    help="Recipes or models of the configuration, comma-separated; all = every one.",
+)
 @click.option("--datasets", default=None, help="Comma-separated sets; all when left out.")
 @click.option("--entities", default=None, help="Comma-separated entities; all when left out.")
-@click.option("--seed", type=int, default=None, help="Seed of the training, instead of the model's own.")
+@click.option("--seed", type=int, default=None, help="First seed of the training, instead of the model's own.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of every model.")
 @click.option(
     "--per-feature", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Also write feature errors."
 )
+@click.option(
+    "--baselines",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="CSV with figures of other detectors, to stand beside ours.",
+)
+@click.option(
+    "--table", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Also write the comparison as CSV."
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for a picture (SVG) around every labelled event.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @log_options
 def evaluate(
     data: Path,
-    out: Path,
+    out: Path | None,
     config_path: Path | None,
     model: str,
     datasets: str | None,
     entities: str | None,
     seed: int | None,
+    seeds: int,
     per_feature: Path | None,
+    baselines: Path | None,
+    table: Path | None,
+    plots: Path | None,
+    output: Literal["text", "json"],
     log_level: str,
     log_format: str,
 ) -> None:
-    """Fit on the train part of labelled series, walk the test part causally, write the alerting score.
+    """Fit on the train part of labelled series, walk the test part causally, compare models and thresholds.
 
     \b
     Example:
-      anomaly-exporter evaluate --data series/ --model cnn_lstm --out scores.parquet
+      anomaly-exporter evaluate --data series/ --model auto,cnn_lstm,zscore --seeds 3 --baselines baselines.csv
+      anomaly-exporter evaluate --data series/ --out scores.parquet --plots pictures/
     """
-    from .evaluate import run
+    from .evaluate import Request, run
 
     setup_logging(log_level, log_format)
-    sys.exit(
-        run(
-            data,
-            out,
-            config_path=config_path,
-            model=model,
-            datasets=datasets.split(",") if datasets else None,
-            entities=entities.split(",") if entities else None,
-            seed=seed,
-            per_feature=per_feature,
-        )
+    wanted = Request(
+        data=data,
+        out=out,
+        config_path=config_path,
+        model=model,
+        datasets=datasets.split(",") if datasets else None,
+        entities=entities.split(",") if entities else None,
+        seed=seed,
+        seeds=seeds,
+        per_feature=per_feature,
+        baselines=baselines,
+        table=table,
+        plots=plots,
+        output=output,
     )
+    sys.exit(run(wanted))
 
 
 @cli.command()
@@ -420,6 +427,10 @@ def demo(once: bool, replay: Path | None, dataset: str, log_level: str, log_form
 
     setup_logging(log_level, log_format)
     sys.exit(run(once=once, replay=replay, dataset=dataset))
+
+
+cli.add_command(models)
+cli.add_command(tune)
 
 
 def _config(path: Path) -> Any:

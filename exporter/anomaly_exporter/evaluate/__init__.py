@@ -1,5 +1,5 @@
-"""``anomaly-exporter evaluate``: fit on the train part of labelled series, walk the test part, write the scores."""
+"""``anomaly-exporter evaluate``: fit on the train part of labelled series, walk the test part, compare and draw."""
 
-from .command import run
+from .command import Request, run
 
-__all__ = ["run"]
+__all__ = ["Request", "run"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from anomaly_models import quality
 from anomaly_models.alerting import AlertSpec
-from anomaly_models.evaluation import walk
+from anomaly_models.evaluation import Walk, walk
 from anomaly_models.exceptions import InvalidShapeError
-from anomaly_models.frame import F32, Block, EntityKey
+from anomaly_models.frame import F32, Block, Bool, EntityKey
 from anomaly_models.pack import MAX_MODELS
-from anomaly_models.training import Plan, TrainedBatch, train
+from anomaly_models.training import Plan, Probe, TrainedBatch, train
 
 from .data import Series
 
@@ -26,16 +29,41 @@ WINDOWS_PER_HISTORY = 4
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """What a fitted model said of the n test timestamps of a series, and what it cost.
+
+    ``error`` and ``threshold`` [n] in scaler units, ``score`` [n], ``expected`` [n, F] in own units, NaN where nothing
+    was said; ``members`` [n, M]: decades of rarity of an ensemble's ``member_names``. ``scale`` [F] is the unit of the
+    error, ``naive`` [F] the naive forecast's error on the training part in that unit. ``base``: base threshold by
+    method. Seconds of training one entity and of scoring one window.
+    """
+
+    error: F32
+    threshold: F32
+    score: F32
+    expected: F32
+    scale: F32
+    naive: npt.NDArray[np.float64]
+    base: Mapping[str, float]
+    training_seconds: float
+    inference_seconds: float
+    members: F32 | None = None
+    member_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Scores:
     """Alerting scores [n] and feature scores [n, F] of a series' test timestamps; ``note`` says what was done instead.
 
     Where nothing could be said (a gap, a window not full yet) the score is 0: there is no reason for an alert.
+    ``fitted`` is None where no model could be fitted at all.
     """
 
     series: Series
     alerting: F32
     feature_score: F32
     note: str = ""
+    fitted: Fitted | None = None
 
 
 def fleets(series: Sequence[Series], plan: Plan) -> Iterator[tuple[Plan, list[Series]]]:
@@ -69,17 +97,17 @@ def score(
     for i, (s, offset) in enumerate(zip(fleet, offsets, strict=True)):
         learned[offset + s.train[1] :, i] = np.nan
     try:
-        batch = train(replace(block, values=learned), plan, progress=progress)
+        batch = train(replace(block, values=learned), plan, progress=progress, probe=Probe(seconds=time.perf_counter))
     except InvalidShapeError as error:  # such as a pca of too many metrics
         batch = TrainedBatch(None, None, (), dict.fromkeys(keys, str(error)), {})
     said: dict[EntityKey, Scores] = {}
     if batch.scorer is not None:
         rows = [keys.index(r.entity) for r in batch.rows]
         walked = walk(batch.scorer, [r.threshold for r in batch.rows], block.take(rows), plan, alert)
-        lead = plan.model.window - 1
+        lead = int(walked.end[0] - block.start) // block.step if walked.end.size else 0
         for at, row in enumerate(rows):
-            s = fleet[row]
-            said[keys[row]] = _scores(s, walked.alerting[at], walked.feature_score[at], offsets[row] - lead)
+            picked = _Picked.of(fleet[row], offsets[row] - lead, walked.end.size)
+            said[keys[row]] = _scores(fleet[row], picked, walked, at, batch)
     for i, key in enumerate(keys):
         if key not in said:
             said[key] = _fallback(plan, alert, fleet[i], batch.failed[key])
@@ -109,18 +137,56 @@ def _block(fleet: Sequence[Series], keys: Sequence[EntityKey]) -> tuple[Block, l
     return Block(start * step, step, tuple(keys), names, values), offsets
 
 
-def _scores(s: Series, alerting: F32, feature_score: F32, first_window: int, note: str = "") -> Scores:
-    """Scores of the test timestamps of ``s``; window ``i`` ends at row ``i - first_window`` of the series."""
-    at = s.test_rows + first_window
-    there = (at >= 0) & (at < len(alerting))
-    kept = np.where(there, at, 0)
-    score_ = np.where(there, alerting[kept], np.nan) if len(alerting) else np.full(at.shape, np.nan)
-    features = np.zeros((at.size, len(s.features)), np.float32)
-    if len(alerting):
-        features = np.where(there[:, None], feature_score[kept], np.nan)
-    return Scores(
-        s, np.nan_to_num(score_, nan=0.0).astype(np.float32), np.nan_to_num(features, nan=0.0).astype(np.float32), note
+@dataclass(frozen=True)
+class _Picked:
+    """Which windows of a walk end at the test timestamps of a series; NaN where none does."""
+
+    rows: npt.NDArray[np.intp]
+    there: Bool
+
+    @classmethod
+    def of(cls, s: Series, shift: int, size: int) -> _Picked:
+        """Window ``i`` of ``size`` ends at row ``i - shift`` of the series."""
+        at = s.test_rows + shift
+        there = (at >= 0) & (at < size)
+        return cls(np.where(there, at, 0), there)
+
+    def of_values(self, values: F32) -> F32:
+        """``values`` [B, ...] at the test timestamps, [n, ...]."""
+        if len(values) == 0:
+            return np.full((self.rows.size, *values.shape[1:]), np.nan, np.float32)
+        there = self.there.reshape(-1, *([1] * (values.ndim - 1)))
+        picked: F32 = np.where(there, values[self.rows], np.float32(np.nan))
+        return picked
+
+
+def _scores(s: Series, picked: _Picked, walked: Walk, at: int, batch: TrainedBatch) -> Scores:
+    """Scores of the test timestamps of ``s``, entity ``at`` of the walk."""
+    row, scale = batch.rows[at], _scale(batch, at)
+    learned = s.values[s.train[0] : s.train[1]]
+    fitted = Fitted(
+        error=picked.of_values(walked.error[at]),
+        threshold=picked.of_values(walked.threshold[at]),
+        score=picked.of_values(walked.score[at]),
+        expected=picked.of_values(walked.expected[at]),
+        scale=scale,
+        naive=quality.naive_error(learned / scale),
+        base=dict(row.figures["base"]),
+        training_seconds=row.seconds,
+        inference_seconds=row.inference_seconds,
+        members=None if walked.members is None else picked.of_values(walked.members[at]),
+        member_names=walked.member_names,
     )
+    alerting = np.nan_to_num(picked.of_values(walked.alerting[at]), nan=0.0)
+    features = np.nan_to_num(picked.of_values(walked.feature_score[at]), nan=0.0)
+    return Scores(s, alerting, features, fitted=fitted)
+
+
+def _scale(batch: TrainedBatch, at: int) -> F32:
+    if batch.scorer is None:
+        raise InvalidShapeError("a batch with rows has a scorer")
+    scale: F32 = batch.scorer.scale[at]
+    return scale
 
 
 def _fallback(plan: Plan, alert: AlertSpec, s: Series, reason: str) -> Scores:

@@ -12,75 +12,12 @@ import pandas as pd
 import pytest
 
 from anomaly_exporter.config import ConfigError
-from anomaly_exporter.evaluate import run
-from anomaly_exporter.evaluate.command import method_of
+from anomaly_exporter.evaluate import Request, run
 from anomaly_exporter.evaluate.data import DataError, Series, read
 from anomaly_exporter.evaluate.fleets import fleets, score
+from anomaly_exporter.evaluate.methods import method_of
+from support.labelled import DAY, YEAR_2022, Folder
 from support.shared_data import shared_data
-
-DAY = 86_400
-YEAR_2022 = 1_640_995_200
-
-
-def wave(times: np.ndarray, level: float, seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(size=times.size)
-    return level + np.sin(2 * np.pi * times / DAY) + 0.05 * noise
-
-
-class Folder:
-    """A folder of labelled series under construction."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.segments: list[dict[str, object]] = []
-        self.tables: dict[str, list[pd.DataFrame]] = {}
-
-    def add(
-        self,
-        entity: str,
-        *,
-        dataset: str = "one",
-        start: int = YEAR_2022,
-        step: int = 300,
-        train: float = 3 * DAY,
-        test: float = DAY,
-        metrics: int = 1,
-        seed: int = 0,
-        jitter: int = 0,
-    ) -> Folder:
-        """An entity with ``train`` and ``test`` seconds of data; the last hour of the test part is 9 higher."""
-        times = np.arange(start, int(start + train + test), step)
-        moved = times + np.random.default_rng(seed).integers(-jitter, jitter + 1, times.size)
-        for m in range(metrics):
-            values = wave(times, 10 + m, seed + m)
-            values[times >= start + train + test - 3600] += 9
-            table = pd.DataFrame({"timestamp": moved, "entity": entity, "metric": f"m{m:02}", "value": values})
-            self.tables.setdefault(dataset, []).append(table)
-        split = int(np.searchsorted(times, start + train))
-        self.segments.append(
-            {
-                "dataset": dataset,
-                "entity": entity,
-                "step_s": step,
-                "train_start": moved[0],
-                "train_end": moved[split - 1],
-                "test_start": moved[split],
-                "test_end": moved[-1],
-            }
-        )
-        return self
-
-    def write(self, per_entity: bool = False) -> Path:
-        pd.DataFrame(self.segments).to_csv(self.path / "segments.csv", index=False)
-        for dataset, tables in self.tables.items():
-            whole = pd.concat(tables)
-            if per_entity:
-                (self.path / dataset).mkdir()
-                for entity, table in whole.groupby("entity"):
-                    table.to_parquet(self.path / dataset / f"{entity}.parquet")
-            else:
-                whole.to_parquet(self.path / f"{dataset}.parquet")
-        return self.path
 
 
 @pytest.fixture(name="folder")
@@ -91,7 +28,7 @@ def _folder(tmp_path: Path) -> Folder:
 
 def evaluated(folder: Path, model: str = "pca", **options: object) -> pd.DataFrame:
     out = folder.parent / "scores.parquet"
-    assert run(folder, out, model=model, **options) == 0  # type: ignore[arg-type]
+    assert run(Request(folder, out, model=model, **options)) == 0  # type: ignore[arg-type]
     return pd.read_parquet(out)
 
 
@@ -187,10 +124,10 @@ def test_samples_of_the_test_part_are_never_learned(folder: Folder) -> None:
     np.testing.assert_array_equal(before.score[early], after.score[early])
 
 
-def test_labels_are_not_read(folder: Folder) -> None:
+def test_labels_change_no_score(folder: Folder) -> None:
     path = folder.add("a").write()
     before = evaluated(path)
-    (path / "labels.csv").write_text("this is no table of labels")
+    folder.label()
     pd.testing.assert_frame_equal(before, evaluated(path))
 
 
@@ -257,7 +194,7 @@ def test_without_tensorflow_an_autoencoder_is_exit_2_and_says_what_to_install(
 ) -> None:
     missing = dict.fromkeys(("tensorflow", "anomaly_models.keras_training"))
     with mock.patch.dict(sys.modules, missing):
-        assert run(folder.add("a").write(), tmp_path / "out.parquet", model="fc") == 2
+        assert run(Request(folder.add("a").write(), tmp_path / "out.parquet", model="fc")) == 2
     assert "anomaly-exporter[train-cpu]" in capsys.readouterr().err
 
 
@@ -294,16 +231,16 @@ def test_wrong_options_are_exit_2_with_the_reason(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, object], says: str
 ) -> None:
     path = folder.add("a").write()
-    assert run(path, tmp_path / "out.parquet", **options) == 2  # type: ignore[arg-type]
+    assert run(Request(path, tmp_path / "out.parquet", **options)) == 2  # type: ignore[arg-type]
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_folder_of_something_else_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, tmp_path / "out.parquet") == 2
+    assert run(Request(tmp_path, tmp_path / "out.parquet")) == 2
     assert "segments.csv: cannot be read" in capsys.readouterr().err
     (tmp_path / "segments.csv").write_text("dataset,entity\n")
-    assert run(tmp_path, tmp_path / "out.parquet") == 2
+    assert run(Request(tmp_path, tmp_path / "out.parquet")) == 2
     assert "the columns step_s, train_start" in capsys.readouterr().err
 
 
@@ -316,18 +253,18 @@ def test_an_entity_without_samples_is_named(folder: Folder) -> None:
 
 def test_an_unwritable_output_is_exit_5(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert run(folder.add("a").write(), tmp_path / "file" / "out.parquet", model="zscore") == 5
+    assert run(Request(folder.add("a").write(), tmp_path / "file" / "out.parquet", model="zscore")) == 5
 
 
 def test_a_csv_is_written_when_asked_for(folder: Folder, tmp_path: Path) -> None:
-    assert run(folder.add("a").write(), tmp_path / "out.csv", model="zscore") == 0
+    assert run(Request(folder.add("a").write(), tmp_path / "out.csv", model="zscore")) == 0
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["dataset", "entity", "timestamp", "score"]
 
 
 def test_the_judge_reads_what_we_write_and_sees_better_than_chance(tmp_path: Path) -> None:
     data = shared_data()
     out = tmp_path / "pca.parquet"
-    assert run(data / "series", out, model="pca", datasets=["nab"]) == 0
+    assert run(Request(data / "series", out, model="pca", datasets=["nab"])) == 0
     spec = importlib.util.spec_from_file_location("judge", data / "evaluate.py")
     assert spec is not None
     assert spec.loader is not None
