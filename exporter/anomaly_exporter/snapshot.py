@@ -32,6 +32,7 @@ class Scores:
     instant. ``points``: anomalous grid points since the exporter started. ``parts``: what the threshold was made of.
     ``members`` [S, M]: the score that each of an ensemble's ``member_names`` alone would give; None for other models.
     ``since``: data time of the first anomalous point of the alert that is on, NaN where none is.
+    ``confidence`` [S]: how far the threshold can be trusted for the history behind it, 0 to 1.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Scores:
     members: F32 | None = None
     member_names: tuple[str, ...] = ()
     since: F64 | None = None
+    confidence: F64 | None = None
 
 
 @dataclass(frozen=True)

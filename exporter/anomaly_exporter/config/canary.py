@@ -87,6 +87,7 @@ def canary_target(canary: Canary) -> dict[str, Any]:
             "min_history": FIRST * canary.every,
             "every": RETRAIN * canary.every,
             "contamination": 0,
+            "scope": "own",
         },
         "threshold": {"base": "mad", "floor": FLOOR, "ceiling": CEILING},
         "alerting": {"persistence": 2, "clear_after": 2, "minimum_deviation": SPIKE / 2},

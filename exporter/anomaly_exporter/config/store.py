@@ -33,5 +33,8 @@ class Store(Section):
     `s3` only copies of what was read live here."""
     s3: S3Store | None = None
     """Keep everything in a bucket instead."""
+    seed: Path | None = None
+    """File of shared models, made elsewhere by `anomaly-exporter seed`: a target without a shared model starts with the
+    one that is in there. Only models for the very same queries, labels and step are taken."""
     keep_generations: int = Field(3, ge=2)
     """Generations kept for rollback, the one in force included."""

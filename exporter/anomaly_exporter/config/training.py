@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,11 @@ class Training(Section):
     """Train, validation and test shares, in time order."""
     max_gap: int = Field(3, ge=0)
     """Longest gap, in steps, that is bridged by the last value; windows never span a longer one."""
+
+    scope: Literal["own", "shared", "both"] = "both"
+    """`own`: every series has a model of its own. `shared`: one model per target, with a scale and a threshold per
+    series. `both`: series without a model of their own, new ones above all, are scored by the shared one, and move to
+    their own when it is trained and better. `seasonal` cannot be shared."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -15,13 +15,22 @@ import numpy as np
 
 from anomaly_exporter.blobs import BlobError
 from anomaly_exporter.config import Target
-from anomaly_exporter.generations import Entry, Generation, GenerationError, GenerationMissingError, Generations
+from anomaly_exporter.generations import (
+    Entry,
+    Generation,
+    GenerationError,
+    GenerationMissingError,
+    Generations,
+    SharedEntry,
+)
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
-from anomaly_models import scorers
+from anomaly_models import scorers, sharing
 from anomaly_models.exceptions import AnomalyModelsError, PackError, PackRejectedError
 from anomaly_models.frame import EntityKey, Scorer
+from anomaly_models.sharing import Shared
 
 from .groups import Group
+from .newcomers import SharedModel
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ Key = tuple[EntityKey, str]
 class Models:
     """``digest`` is that of the generation; ``outdated``: entries made for other queries than the configured ones;
     ``failed``: entries whose pack could not be loaded and that had no earlier one; ``failures``: by reason, this time.
+    ``shared``: by configured name, the models of series without an entry.
     """
 
     digest: str | None = None
@@ -43,11 +53,13 @@ class Models:
     outdated: tuple[Entry, ...] = ()
     failed: tuple[Entry, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, SharedModel] = field(default_factory=dict)
 
     @property
     def window(self) -> int:
         """The longest window, 0 without models."""
-        return max((g.scorer.window for g in self.groups), default=0)
+        own = max((g.scorer.window for g in self.groups), default=0)
+        return max(own, *(s.scorer.window for s in self.shared.values()), 0)
 
     @property
     def series(self) -> int:
@@ -87,6 +99,8 @@ def load(
                 "a pack cannot be loaded, what was in force for its series stays",
                 extra={"target": target.name, "model": model, "pack": pack[:12], "error": str(error)},
             )
+    wanted = [e for e in generation.shared.values() if e.model in target.models and e.data_digest == data_digest]
+    shared = _shared(generations, target, wanted, before, failures)
     kept, lost = _kept_for(before, failed)
     _carry_points(before, groups)
     return Models(
@@ -96,7 +110,50 @@ def load(
         tuple(e for e in ours if e.data_digest != data_digest),
         tuple(lost),
         failures,
+        shared,
     )
+
+
+def _shared(
+    generations: Generations,
+    target: Target,
+    entries: Sequence[SharedEntry],
+    before: Models,
+    failures: Counter[str],
+) -> dict[str, SharedModel]:
+    """The shared models of ``entries`` by name; one that cannot be loaded leaves the one of ``before`` in force."""
+    found: dict[str, SharedModel] = {}
+    for entry in entries:
+        name = entry.model
+        known = before.shared.get(name)
+        if known is not None and known.entry == entry:
+            found[name] = known
+            continue
+        try:
+            found[name] = _open_shared(generations, target, entry)
+        except LoadError as error:
+            failures[getattr(error, "reason", "unreadable")] += 1
+            extra = {"target": target.name, "model": name, "pack": entry.pack[:12], "error": str(error)}
+            log.error("a shared model cannot be loaded, the one in force stays", extra=extra)
+            if known is not None:
+                found[name] = known
+    return found
+
+
+def _open_shared(generations: Generations, target: Target, entry: SharedEntry) -> SharedModel:
+    """The model of ``entry``. Raises PackError."""
+    pack = generations.open_pack(entry.pack)
+    try:
+        scorer = scorers.restore(pack.kind, pack.spec, pack.tensors)
+        Shared(scorer, sharing.identity(len(target.queries)))
+    except AnomalyModelsError as error:
+        raise error if isinstance(error, PackError) else PackRejectedError(str(error)) from error
+    if not 1 <= scorer.window <= MAX_WINDOW or len(entry.prior.relative) != len(target.queries):
+        raise PackRejectedError(
+            f"expected a shared model of {len(target.queries)} features and a window up to {MAX_WINDOW}, received "
+            f"{len(entry.prior.relative)} and {scorer.window}"
+        )
+    return SharedModel(entry, scorer)
 
 
 def _by_pack(entries: Sequence[Entry]) -> dict[tuple[str, str], tuple[Entry, ...]]:

@@ -25,6 +25,7 @@ from anomaly_models.frame import Bool, EntityKey, newest_instant
 
 from .groups import Group, Rules
 from .models import LoadError, Models, load
+from .newcomers import REMEMBERED, Newcomers
 from .reading import advance, fill
 from .ring import Ring
 from .share import Share
@@ -77,6 +78,8 @@ class Watch:
         self._troubled = False
         self._patience = 0
         self._unmodelled: tuple[int, Models, dict[str, Bool]] | None = None
+        self._newcomers: dict[str, Newcomers] = {}
+        self._gathered: dict[str, Bool] | None = None
 
     def run(self, now: float) -> TargetView:
         """The view at data time ``now``: of the newest instant that may be read then."""
@@ -153,12 +156,14 @@ class Watch:
         """The ring with the instant ``at`` as its newest. Raises SourceError."""
         ring = self._ring
         window, replay = max(self._configured_window, self._models.window), self._replay()
-        rows = max(rules.rows(window, replay) for rules in self._rules.values())
+        # Newcomers are scaled by their first samples, which must still be there.
+        remembered = max(replay, REMEMBERED) if self._models.shared else replay
+        rows = max(rules.rows(window, remembered) for rules in self._rules.values())
         missed = 0 if ring is None or ring.end is None else (at + self.target.step - ring.end) // self.target.step
         if ring is None or ring.rows < rows or missed >= ring.rows:
             ring = Ring(rows, self.target.step, len(self.target.queries), self._capacity)
             fill(ring, self.source, self._history, self.target, at, share=self._share)
-            for group in self._models.groups:
+            for group in (*self._models.groups, *self._newcomers.values()):
                 group.forget()
             self._ring = ring
         else:
@@ -169,13 +174,39 @@ class Watch:
         """Windows of every series that a warm-up scores."""
         return max(rules.replay(self._models.series) for rules in self._rules.values())
 
+    @property
+    def _groups(self) -> tuple[Group, ...]:
+        """Everything that is scored: series with an entry of their own, and newcomers."""
+        return (*self._models.groups, *self._newcomers.values())
+
+    def _gather(self, ring: Ring) -> None:
+        """Let the shared models score every series that no entry names."""
+        if not self._models.shared:
+            self._newcomers = {}
+            return
+        without = self._rows_without_model(ring)
+        if self._gathered is without:
+            return
+        before, self._newcomers = self._newcomers, {}
+        for name, shared in self._models.shared.items():
+            entities = tuple(compress(ring.entities, without[name].tolist()))
+            known = before.get(name)
+            if known is not None and known.serves(shared, entities):
+                self._newcomers[name] = known
+            else:
+                self._newcomers[name] = Newcomers.gather(shared, entities, known, self._rules[name].alert)
+        self._gathered = without
+
     def _score(self, tail: Tail) -> tuple[list[Scores], list[Unscored]]:
         """Scores of all groups; a group that cannot be scored is left out and leaves the others alone."""
         scores: list[Scores] = []
         broken: list[Unscored] = []
-        for group in self._models.groups:
+        self._gather(tail.ring)
+        series = self._models.series + sum(len(group.entries) for group in self._newcomers.values())
+        for group in self._groups:
+            rules = self._rules[group.model]
             try:
-                scores.append(group.score(tail, self._rules[group.model], self.target.features, self._replay()))
+                scores.append(group.score(tail, rules, self.target.features, rules.replay(series)))
             except Exception:
                 log.exception(
                     "a pack cannot be scored",
@@ -187,7 +218,7 @@ class Watch:
 
     def _explained(self, tail: Tail, scores: Iterable[Scores]) -> Iterator[Unscored]:
         """Why series with a model are not shown."""
-        by_entries = {id(group.entries): group for group in self._models.groups}
+        by_entries = {id(group.entries): group for group in self._groups}
         for found in scores:
             silent = found.owned & ~found.shown
             if silent.any():
@@ -216,8 +247,11 @@ class Watch:
         for entry in self._models.failed:
             yield Unscored(entry.model, "model_failed", (entry.entity,))
         for model, rows in self._rows_without_model(ring).items():
+            if model in self._newcomers:
+                continue
             for reason, chosen in (("no_model", rows & newest), ("no_data", rows & ~newest)):
                 yield Unscored(model, reason, tuple(compress(ring.entities, chosen.tolist())))
+        for model in self.target.models:
             yield Unscored(model, "limit", ring.refused)
 
     def _rows_without_model(self, ring: Ring) -> dict[str, Bool]:
@@ -236,8 +270,8 @@ class Watch:
 
     def _blind(self, at: int, message: str) -> TargetView:
         """Nothing can be said of any series: models stay in force, nothing is shown, the last count stays expected."""
-        silent = [s for group in self._models.groups for s in group.silent()]
-        unscored = [Unscored(g.model, "no_data", _entities(g, g.owned)) for g in self._models.groups]
+        silent = [s for group in self._groups for s in group.silent()]
+        unscored = [Unscored(g.model, "no_data", _entities(g, g.owned)) for g in self._groups]
         if self._ring is not None:
             unscored += self._without_model(self._ring, np.zeros(len(self._ring.entities), np.bool_))
         return replace(self._view(at), scores=tuple(silent), unscored=_merged(unscored), error=message)
@@ -246,6 +280,7 @@ class Watch:
         models = self._models
         without = self._rows_without_model(self._ring) if self._ring else {}
         counts = {**models.counts(), "untrained": sum(int(np.count_nonzero(rows)) for rows in without.values())}
+        counts["shared"] = sum(len(group.entries) for group in self._newcomers.values())
         trained = {e.model for g in models.groups for e in g.entries} | {e.model for e in models.failed}
         return TargetView(
             self.target.name,
