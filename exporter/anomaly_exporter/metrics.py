@@ -74,6 +74,10 @@ DETAIL = (
         "Score that one member of the ensemble auto would give alone; its verdict weighs them all.",
         "member",
     ),
+    _detail(
+        "anomaly_confidence_ratio",
+        "How far the threshold can be trusted for the history behind it: sqrt(history / a week), at most 1.",
+    ),
     _detail("anomaly_threshold_previous", "Earlier thresholds, faded and on this model's scale (P)."),
     _detail("anomaly_threshold_recent", "Threshold of the newest held-out data (R)."),
     _detail("anomaly_threshold_previous_sigma", "Spread of the errors behind the earlier thresholds."),
@@ -90,7 +94,7 @@ DETAIL = (
     _detail(
         "anomaly_model_evaluated_timestamp_seconds", "Wall time when it was last judged on new data.", unit="seconds"
     ),
-    _detail("anomaly_model_info", "1; says what is in force.", "architecture", "scope", "champion"),
+    _detail("anomaly_model_info", "1; says what is in force; scope is own or shared.", "architecture", "scope", "champion"),
     _detail("anomaly_model_inference_seconds", "Time to score one window, measured at training.", unit="seconds"),
     _detail("anomaly_training_state", "1 for the state of the newest training run of this series.", "state"),
     _detail("anomaly_training_start_timestamp_seconds", "Wall time when the newest training began.", unit="seconds"),
@@ -143,6 +147,7 @@ SELF = (
     _self("http_inflight", "Open HTTP connections."),
     _self("http_requests_total", "HTTP requests by status.", "code", kind="counter"),
     _self("http_rejected_total", "Connections turned away, by reason.", "reason", kind="counter"),
+    _self("control_info", "1; where people find the pages of the control API, if control.external_url says so.", "url"),
     _self("control_inflight", "Open connections of the control API; absent where it is off."),
     _self("control_requests_total", "Requests to the control API and its pages, by status.", "code", kind="counter"),
     _self("control_rejected_total", "Connections of the control API turned away, by reason.", "reason", kind="counter"),

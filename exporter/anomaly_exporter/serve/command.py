@@ -66,6 +66,8 @@ def run(
             extra={"addresses": where, "version": __version__, "targets": len(loaded.config.targets)}
             | {"shard": str(part)},
         )
+        if service.control:
+            log.info("control listens", extra={"address": f"http://{service.control.address}/"})
         try:
             for number in signals:
                 if number != signal.SIGHUP:

@@ -11,9 +11,10 @@ from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.canary import Station
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedConfig, load
+from anomaly_exporter.control import ControlService, Desk
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
-from anomaly_exporter.feedback import Shelf
+from anomaly_exporter.feedback import Feedback, Shelf
 from anomaly_exporter.generations import Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History
@@ -32,7 +33,7 @@ class Service:
     """Everything `serve` runs, from :meth:`start` to :meth:`stop`, for the entities of ``shard``.
 
     Raises:
-        OSError: an address cannot be listened on.
+        OSError, ValueError: an address cannot be listened on.
         SourceError: the source cannot be opened.
         LauncherConfigError: this installation cannot train as configured.
     """
@@ -71,6 +72,7 @@ class Service:
         self.station = Station(self._clock, self.metrics)
         self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
         self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
+        self.control = self._open_control(generations) if config.control.enabled else None
         self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
 
     def start(self) -> None:
@@ -86,6 +88,8 @@ class Service:
         self._reloaded(successful=True)
         self._configured()
         self.server.start()
+        if self.control:
+            self.control.start()
         _begin(self._source, self._history)
         self._thread.start()
         self.launcher.start()
@@ -94,12 +98,30 @@ class Service:
         """End training, cycles and server, in this order; each within a deadline. Idempotent."""
         self._stopping.set()
         self._wake.set()
+        if self.control:
+            self.control.stop()
         self.launcher.stop()
         if self._thread.ident is not None:
             self._thread.join(5.0)
         self._cycle.close()
         _end(self._source)
         self.server.stop()
+
+    def _open_control(self, generations: Generations) -> ControlService:
+        """The API and the pages. Raises OSError, ValueError."""
+        desk = Desk(
+            config=lambda: self._config,
+            snapshot=lambda: current.snapshot if (current := self.site.current()) else None,
+            launcher=self.launcher,
+            generations=generations,
+            feedback=Feedback(self._blobs, self._clock.wall),
+            clock=self._clock,
+        )
+        try:
+            return ControlService(self._config, desk, self.metrics)
+        except (OSError, ValueError):
+            self.server.stop()
+            raise
 
     def reload(self) -> str | None:
         """Read the configuration again; what is wrong with it, None when it will be in force in the next cycle."""
@@ -108,7 +130,8 @@ class Service:
                 config = load(self._path).config
                 if _fixed(config) != _fixed(self._config):
                     raise ConfigError(
-                        "store.path, store.s3, timing and launcher cannot be changed by a reload: restart the exporter"
+                        "store.path, store.s3, timing, launcher and control cannot be changed by a reload:"
+                        " restart the exporter"
                     )
                 if config.launcher.kind == "local":
                     require_training(config)
@@ -226,4 +249,4 @@ def _limits(config: Config) -> Limits:
 
 def _fixed(config: Config) -> tuple[object, ...]:
     """What only a restart can change."""
-    return config.store.path, config.store.s3, config.timing, config.launcher
+    return config.store.path, config.store.s3, config.timing, config.launcher, config.control
