@@ -55,6 +55,11 @@ class Context:
         at = np.asarray(rows, np.intp)
         return Context(**{name: tensor[at] for name, tensor in self.tensors().items()})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Context]) -> Context:
+        """The entities of all ``parts``, one after the other."""
+        return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+
     def tensors(self) -> dict[str, F32]:
         """By field name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

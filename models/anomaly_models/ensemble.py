@@ -10,7 +10,7 @@ import numpy as np
 
 from . import opinion, windows
 from .autoencoder import Autoencoder
-from .context import Context, base_periods, draw, lead_slots
+from .context import Context, base_periods, lead_slots
 from .deviations import KINDS, Usual, deviate, heights
 from .ensemble_spec import MEMBERS, EnsembleSpec
 from .exceptions import InvalidShapeError, PackRejectedError
@@ -243,9 +243,3 @@ def _joined(parts: Sequence[Opinion], axis: int) -> Opinion:
         MEMBERS,
         np.concatenate([p.feature_rarity for p in parts], axis=axis),
     )
-
-
-def ensemble(autoencoder: Autoencoder, history: History, error: F32, rows: int, spec: EnsembleSpec) -> Ensemble:
-    """The ensemble of ``autoencoder`` and what was known at the row ``rows`` of ``history``; see ``context.draw``."""
-    context = draw(history, error, rows, autoencoder.features, spec)
-    return Ensemble(autoencoder, context, history.step, spec)

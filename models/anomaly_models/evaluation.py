@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import cleaning, detector, windows
 from .alerting import AlertSpec, AlertState
+from .ensemble import Ensemble
 from .exceptions import InvalidShapeError
 from .exemplars import Exemplars
 from .frame import F32, I64, Block, Scorer, Windows
+from .renewal import renewed
 from .thresholds import ThresholdInputs, ThresholdStack
 from .training import Plan
 
@@ -49,11 +51,14 @@ def walk(
     alert: AlertSpec,
     *,
     exemplars: Exemplars | None = None,
+    since: int | None = None,
+    renew: bool = False,
 ) -> Walk:
     """Score every window of ``block``, oldest first, with models and thresholds that never change.
 
     ``block`` holds the scorer's entities in its order, some history before the test part included, so that the first
-    test windows are whole.
+    test windows are whole. ``since``: data time of the first window that is scored. With ``renew`` the context of an
+    ensemble is drawn again for every period from all of the block before it, as trainers do; its autoencoder stays.
 
     Raises:
         InvalidShapeError: scorer, inputs and block are not of the same entities.
@@ -64,20 +69,28 @@ def walk(
             f"{scorer.scale.shape[0]} models, {len(inputs)} thresholds"
         )
     x, valid = cleaning.clean(block.values, plan.cleaning)
-    all_windows = windows.make(x, valid, block.start, block.step, scorer.window)
+    W = scorer.window
+    begin = W - 1 if since is None else min(max(-(-(since - block.start) // block.step), W - 1), x.shape[0])
+    lead = begin - W + 1
+    all_windows = windows.make(x[lead:], valid[lead:], block.start + lead * block.step, block.step, W)
     S, B, _, F = all_windows.x.shape
-    size = max(CHUNK_FLOATS // max(S * F, 1), 1)
     stack = ThresholdStack.of(inputs)
     state: AlertState | None = None
     error, threshold, score, alerting = (np.full((S, B), np.nan, np.float32) for _ in range(4))
     feature_score, expected = (np.full((S, B, F), np.nan, np.float32) for _ in range(2))
     members: list[F32] = []
     names: tuple[str, ...] = ()
-    for first in range(0, B, size):
-        at = slice(first, first + size)
+    stages: Iterable[tuple[int, int, Scorer]]
+    if renew and isinstance(scorer, Ensemble):
+        stages = renewed(scorer, x, valid, block.start, block.step, begin)
+    else:
+        size = max(CHUNK_FLOATS // max(S * F, 1), 1)
+        stages = ((first, first + size, scorer) for first in range(begin, begin + B, size))
+    for first, last, stage in stages:
+        at = slice(first - begin, last - begin)
         part = Windows(all_windows.x[:, at], all_windows.valid[:, at], all_windows.end[:, at])
         said = detector.detect(
-            scorer, part, stack, plan.threshold, alert, plan.model.min_features, state, exemplars=exemplars
+            stage, part, stack, plan.threshold, alert, plan.model.min_features, state, exemplars=exemplars
         )
         state = said.state
         error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score

@@ -3,7 +3,7 @@
 Profile, band and the usual size at a time of the day come from the days before; the usual size of the last day and of
 the last month change once a *period*. Periods are counted back from the end of the history, so that a history that
 ends whole periods earlier sees the samples they share alike. That is what makes a walk over years cost no more than
-one look at them: see :meth:`Past.settled`.
+one look at them: see ``History.settled``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class History:
     ``heights`` [4, R, T]: deviations in units, NaN where there is none. ``tables`` [7, R, (days + 1) x slots] from the
     first slot of ``days`` on, finite. ``base`` [4, R, periods + 1]: the part of every unit that does not depend on the
     time of the day, per period; the last column is that of the period after the history. ``per``: samples of a period,
-    ``lead``: samples that the first, incomplete period lacks. ``settled``: first row from which on later samples change
-    nothing any more. ``seen`` [R]: the series has a sample at all.
+    ``lead``: samples that the first, incomplete period lacks. ``settled`` [R]: first row from which on later samples
+    change nothing any more. ``seen`` [R]: the series has a sample at all.
     """
 
     start: int
@@ -42,7 +42,7 @@ class History:
     base: F32
     per: int
     lead: int
-    settled: int
+    settled: I64
     seen: Bool
 
 
@@ -89,7 +89,7 @@ def look(x: F32, valid: Bool, start: int, step: int, period: int, spec: UsualSpe
         base=base,
         per=per,
         lead=lead,
-        settled=_settled(first[seen], born[seen], days, T, step, spec),
+        settled=np.where(seen, _settled(first, born, days, step, spec), 0),
         seen=seen,
     )
 
@@ -204,12 +204,8 @@ def _sizes(  # noqa: PLR0917
     return ever.astype(np.float32), recent.astype(np.float32), flat, early.astype(np.float32)
 
 
-def _settled(  # noqa: PLR0917
-    first: npt.NDArray[np.intp], born: I64, days: Days, T: int, step: int, spec: UsualSpec
-) -> int:
-    """First row at which no history is young any more; beyond the end where one still is."""
-    if first.size == 0:
-        return 0
-    by_age = int(first.max()) + spec.young // step + 1
-    grown = np.flatnonzero(days.number // days.slots.per_day >= int(born.max()) + spec.past.young)
-    return max(by_age, int(grown[0])) if grown.size else max(T + 1, by_age)
+def _settled(first: npt.NDArray[np.intp], born: I64, days: Days, step: int, spec: UsualSpec) -> I64:
+    """First row [R] at which a history is not young any more; beyond the end where it still is."""
+    by_age = first + spec.young // step + 1
+    grown = np.searchsorted(days.number // days.slots.per_day, born + spec.past.young)
+    return np.asarray(np.where(grown < days.number.size, np.maximum(by_age, grown), days.number.size + 1), np.int64)

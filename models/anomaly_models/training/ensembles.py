@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from anomaly_models import ensemble
 from anomaly_models.autoencoder import Autoencoder
 from anomaly_models.ensemble import Ensemble
 from anomaly_models.ensemble_spec import EnsembleSpec
 from anomaly_models.exceptions import InvalidShapeError
 from anomaly_models.frame import Scorer
 from anomaly_models.model_spec import ModelSpec
+from anomaly_models.renewal import contexts
 
 from .parts import Survey
 
@@ -37,7 +37,6 @@ def complete(scorer: Scorer, found: Survey, rows: Sequence[int], spec: EnsembleS
     if not isinstance(scorer, Autoencoder):
         raise InvalidShapeError(f"an ensemble needs autoencoders, received {scorer.kind}; choose another recipe")
     kept = scorer.take(rows)
-    x, valid = found.x[:, rows], found.valid[:, rows]
-    history = ensemble.history_of(x, valid, found.block.start, found.block.step, spec)
-    error = ensemble.errors(kept, x, valid)
-    return ensemble.ensemble(kept, history, error, x.shape[0], spec)
+    block = found.block
+    context = contexts(kept, found.x[:, rows], found.valid[:, rows], block.start, block.step, spec)
+    return Ensemble(kept, context, block.step, spec)
