@@ -124,6 +124,12 @@ SELF = (
     _self("queries_total", "Requests to the source, by outcome.", "outcome", kind="counter"),
     _self("partial_responses_total", "Answers refused because they were partial.", kind="counter"),
     _self("samples_read_total", "Samples received from the source.", kind="counter"),
+    _self(
+        "samples_invalid_total",
+        "Newest samples outside of the valid range of their query: they count as missing.",
+        "target",
+        kind="counter",
+    ),
     _self("models", "Models by state.", "target", "state"),
     _self("model_load_failures_total", "Packs or generations that could not be loaded.", "reason", kind="counter"),
     _self("promotions_total", "Models by verdict of the promotion gate.", "verdict", kind="counter"),

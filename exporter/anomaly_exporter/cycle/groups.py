@@ -14,11 +14,14 @@ from anomaly_exporter.generations import Entry
 from anomaly_exporter.snapshot import F64, Scores
 from anomaly_models import detector, sharing
 from anomaly_models.alerting import AlertSpec, AlertState
+from anomaly_models.cleaning import CleaningSpec
 from anomaly_models.detector import Verdict
 from anomaly_models.exemplars import Exemplars, ExemplarSpec
 from anomaly_models.frame import F32, I64, Bool, Scorer, Windows
+from anomaly_models.habits import Habits
 from anomaly_models.thresholds import ThresholdSpec, ThresholdStack
 
+from .observations import LOOK_BACK, habits_of, show, signs
 from .ring import Ring
 from .tail import Tail, prefix
 
@@ -30,13 +33,13 @@ REPLAYS = (240, 120, 60, 30, 15)
 
 @dataclass(frozen=True)
 class Rules:
-    """How errors of one model become verdicts of a target; gaps in steps."""
+    """How errors of one model become verdicts of a target."""
 
     threshold: ThresholdSpec
     alert: AlertSpec
     min_features: int
-    max_gap: int
-    zero_gap: int
+    clean: CleaningSpec
+    target: Target
 
     @classmethod
     def of(cls, target: Target, model: Model) -> Rules:
@@ -44,8 +47,8 @@ class Rules:
             specs.threshold_spec(target),
             specs.alert_spec(target, model),
             target.needed_features,
-            target.training.max_gap,
-            target.zero_gap,
+            specs.cleaning_spec(target, model),
+            target,
         )
 
     def replay(self, series: int) -> int:
@@ -54,7 +57,7 @@ class Rules:
 
     def rows(self, window: int, replay: int) -> int:
         """Rows of a ring from which ``replay`` windows can be scored as training would have seen them."""
-        return prefix(self.max_gap, self.zero_gap) + window + replay - 1
+        return prefix(self.clean) + max(window, LOOK_BACK + 1) + replay - 1
 
 
 @dataclass(eq=False)
@@ -82,6 +85,8 @@ class Group:
     since: I64 | None = None
     exemplars: Exemplars | None = None
     confidence: F64 | None = None
+    budgets: F64 | None = None
+    habits: Habits | None = None
 
     @classmethod
     def of(cls, model: str, pack: str, entries: Sequence[Entry], scorer: Scorer) -> Group:
@@ -147,8 +152,18 @@ class Group:
             self.confidence = sharing.confidence(seconds)
         return self.confidence
 
+    def _budgets(self, rules: Rules) -> F64:
+        """False alerts allowed per week, [S]."""
+        if self.budgets is None:
+            self.budgets = specs.budgets(rules.target, [e.entity for e in self.entries])
+        return self.budgets
+
     def _detect(self, tail: Tail, rules: Rules, features: tuple[str, ...], steps: int) -> Scores:
         windows = self._windows(tail, steps)
+        columns = self.locate(tail.ring)
+        if self.habits is None:
+            self.habits = habits_of(self.entries, len(features))
+        known = signs(tail, columns, self.entries, self.habits, windows.end.shape[1])
         verdict = detector.detect(
             self.scorer,
             windows,
@@ -158,6 +173,8 @@ class Group:
             rules.min_features,
             self.state,
             exemplars=self.exemplars,
+            signs=known,
+            budget=self._budgets(rules),
         )
         self.state = verdict.state
         step = tail.ring.step
@@ -170,6 +187,7 @@ class Group:
             self.points = self.points + ((verdict.score >= 1) & (windows.end > counted[:, None])).sum(axis=1)
         self.counted = np.full(len(self.entries), newest)
         parts = verdict.parts
+        shown = show(tail, columns, self.entries, self.habits, known, verdict)
         return Scores(
             model=self.model,
             features=features,
@@ -186,8 +204,12 @@ class Group:
             lower=verdict.lower[:, -1],
             upper=verdict.upper[:, -1],
             contribution=verdict.contribution[:, -1],
-            members=_member_scores(verdict),
+            members=_member_scores(verdict, self._budgets(rules)),
             member_names=verdict.member_names,
+            shape=shown.shape,
+            seconds_to_limit=shown.seconds_to_limit,
+            regime=shown.regime,
+            provisional=verdict.provisional[:, -1],
             confidence=self._confidence(step),
             since=np.where(verdict.detected[:, -1], self.since, np.nan),
             parts={
@@ -222,8 +244,6 @@ def _samples(entry: Entry) -> int:
     return sum(n for n in parts.values() if isinstance(n, int)) if isinstance(parts, Mapping) else 0
 
 
-def _member_scores(verdict: Verdict) -> F32 | None:
+def _member_scores(verdict: Verdict, budgets: F64) -> F32 | None:
     """What each member of an ensemble says of the newest instant, as scores [S, M]."""
-    if verdict.members is None:
-        return None
-    return detector.rarity_score(verdict.members[:, -1], 1.0)
+    return None if verdict.members is None else detector.rarity_score(verdict.members[:, -1], budgets)

@@ -20,9 +20,10 @@ from anomaly_exporter.history import History, data_digest
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Scores, TargetView, Unscored
 from anomaly_exporter.sources import Source, SourceError
-from anomaly_models import windows
+from anomaly_models import cleaning, windows
 from anomaly_models.frame import Bool, EntityKey, newest_instant
 
+from .conditions import Conditions
 from .groups import Group, Rules
 from .models import LoadError, Models, load
 from .newcomers import REMEMBERED, Newcomers
@@ -67,9 +68,11 @@ class Watch:
         self._exemplar_spec = specs.exemplar_spec(config)
         self._capacity = config.exposition.max_series
         self._rules = {name: Rules.of(target, config.model(name)) for name in target.models}
-        self._configured_window = max(config.model(name).window for name in target.models)
+        self._configured_window = max(specs.window(config.model(name), target) for name in target.models)
         self._digest = data_digest(target)
         self._share = Share(resources.shard)
+        self._clean = next(iter(self._rules.values())).clean
+        self._conditions = Conditions(target, resources.source, Share(resources.shard), self._capacity)
         self._models = Models()
         self._exemplars: Shelved = {}
         self._ring: Ring | None = None
@@ -96,7 +99,8 @@ class Watch:
             log.error(message, extra={"target": self.target.name})
             return self._blind(at, message)
         self._expected = int(np.count_nonzero(newest))
-        tail = Tail(ring, self.target.training.max_gap, self.target.zero_gap)
+        tail = Tail(ring, self._clean, self._conditions)
+        self._count_impossible(ring)
         scores, broken = self._score(tail)
         unscored = [*self._explained(tail, scores), *broken, *self._without_model(ring, newest)]
         return replace(self._view(at), scores=tuple(scores), unscored=_merged(unscored), lag=self._lag(now))
@@ -168,7 +172,14 @@ class Watch:
             self._ring = ring
         else:
             advance(ring, self.source, self.target, at, self._share)
+        self._conditions.read(at, self._replay())
         return ring
+
+    def _count_impossible(self, ring: Ring) -> None:
+        """Count samples of the newest instant that cannot be."""
+        found = int(np.count_nonzero(cleaning.impossible(ring.values[-1:], self._clean.ranges)))
+        if self._clean.ranges:
+            self._metrics.inc("samples_invalid_total", found, target=self.target.name)
 
     def _replay(self) -> int:
         """Windows of every series that a warm-up scores."""

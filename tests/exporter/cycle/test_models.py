@@ -133,10 +133,10 @@ def test_models_of_a_longer_window_make_the_ring_longer(tmp_path: Path) -> None:
     world.train("cpu")
     world.at(0)
     rows = world.cycle._watches["cpu"]._ring.rows  # type: ignore[union-attr]
-    longer = World(tmp_path, config_of(models={"zscore": {"recipe": "zscore", "window": 40}}), world.source.names)
+    longer = World(tmp_path, config_of(models={"zscore": {"recipe": "zscore", "window": 150}}), world.source.names)
     longer.train("cpu", until=NOW - 60)
     assert view_of(world.at(1), "cpu").scored == 3
-    assert world.cycle._watches["cpu"]._ring.rows == rows + 34  # type: ignore[union-attr]
+    assert world.cycle._watches["cpu"]._ring.rows == rows + 150 - 121  # type: ignore[union-attr]
 
 
 def test_reconfiguring_keeps_the_alerts_of_targets_that_stay_the_same(tmp_path: Path) -> None:
