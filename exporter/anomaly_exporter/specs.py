@@ -8,14 +8,17 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_models import ensemble
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.cleaning import CleaningSpec, Ranges
+from anomaly_models.ensemble_spec import EnsembleSpec, UsualSpec
 from anomaly_models.exemplars import ExemplarSpec
 from anomaly_models.frame import EntityKey
 from anomaly_models.gate import GateSpec
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.regime import RegimeSpec
 from anomaly_models.thresholds import ThresholdSpec
+from anomaly_models.time_of_day import Calendar
 
 from .config import Alerting, Config, Model, Target, Threshold, Training
 
@@ -67,6 +70,20 @@ def threshold_spec(target: Target) -> ThresholdSpec:
 def threshold(section: Threshold) -> ThresholdSpec:
     """The section ``threshold``, field for field."""
     return ThresholdSpec(**section.model_dump())
+
+
+def ensemble_spec(target: Target) -> EnsembleSpec:
+    """How the members of the model `auto` are calibrated for ``target``."""
+    days = tuple(day.isoformat() for day in target.season.excluded_days)
+    calendar = Calendar(target.season.timezone, days)
+    return EnsembleSpec(usual=UsualSpec(calendar=calendar))
+
+
+def window(model: Model, target: Target) -> int:
+    """Samples that ``model`` needs to score an instant of ``target``."""
+    if model.recipe == "auto":
+        return ensemble.window(model.window, target.step, ensemble_spec(target))
+    return model.window
 
 
 def alert_spec(target: Target, model: Model) -> AlertSpec:

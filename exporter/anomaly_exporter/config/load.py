@@ -17,7 +17,7 @@ from .canary import Canary, canary_target
 from .root import Config
 
 MAX_BYTES = 4 * 2**20
-INHERITED = ("training", "threshold", "alerting", "regime", "gate")
+INHERITED = ("training", "threshold", "season", "alerting", "regime", "gate")
 
 
 class ConfigError(Exception):

@@ -20,6 +20,7 @@ from .models import RECIPES, Model
 from .remedies import Remedy, default_remedies
 from .routes import Routing
 from .rules import Rules
+from .season import Season
 from .store import Store
 from .targets import RESERVED_LABELS, Target
 from .thresholds import Threshold
@@ -54,6 +55,8 @@ class Config(Section):
     """Defaults of every target's training."""
     threshold: Threshold = Threshold()
     """Defaults of every target's threshold."""
+    season: Season = Season()
+    """Defaults of every target's time zone and calendar."""
     alerting: Alerting = Alerting()
     """Defaults of every target's alert state."""
     regime: Regime = Regime()

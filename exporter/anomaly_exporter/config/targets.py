@@ -10,6 +10,7 @@ from .alerting import Alerting
 from .base import LabelName, Name, PositiveSeconds, Seconds, Section
 from .conditions import HoldOn, Regime, Valid
 from .gate import Gate
+from .season import Season
 from .thresholds import Threshold
 from .training import Training
 
@@ -56,7 +57,7 @@ class Target(Section):
     """Distance of two samples."""
     delay: Seconds = 60
     """How long after an instant its samples are complete."""
-    models: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cnn_lstm",)
+    models: Annotated[tuple[Name, ...], Field(min_length=1)] = ("auto",)
     """Keys of `models`; the name of a recipe stands for that recipe with its defaults."""
     tag: str | None = None
     """Constant value of the label `tag`, which routes the mail."""
@@ -70,6 +71,8 @@ class Target(Section):
     """Overrides of the section `training` for this target."""
     threshold: Threshold = Threshold()
     """Overrides of the section `threshold` for this target."""
+    season: Season = Season()
+    """Overrides of the section `season` for this target."""
     alerting: Alerting = Alerting()
     """Overrides of the section `alerting` for this target."""
     regime: Regime = Regime()

@@ -34,7 +34,8 @@ from .newcomers import SharedModel
 
 log = logging.getLogger(__name__)
 
-MAX_WINDOW = 1440
+MAX_WINDOW = 8192
+"""Longest window that is scored: two hours of a step of a second, which the model `auto` looks at."""
 LoadError = (GenerationError, PackError, BlobError, OSError)
 
 Key = tuple[EntityKey, str]

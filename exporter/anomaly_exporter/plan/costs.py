@@ -73,7 +73,7 @@ def weight_bytes(model: Model, target: Target) -> int:
 def ring_bytes(config: Config, target: Target, entities: int) -> int:
     """Bytes of the newest samples of ``entities`` and of the copies that a cycle makes of them."""
     models = [config.model(name) for name in target.models]
-    window = max(model.window for model in models)
+    window = max(specs.window(model, target) for model in models)
     all_rules = [Rules.of(target, model) for model in models]
     rows = max(rules.rows(window, rules.replay(entities * len(models))) for rules in all_rules)
     return RING_COPIES * 4 * rows * entities * len(target.queries)

@@ -184,6 +184,7 @@ class Run:
             cleaning=specs.cleaning_spec(self.target, model),
             threshold=specs.threshold_spec(self.target),
             split=training.split,
+            ensemble=specs.ensemble_spec(self.target),
             min_samples=max(training.min_history // self.target.step, 1),
             persistence=specs.persistence(self.target.alerting, self.target.threshold, model),
         )
