@@ -211,7 +211,7 @@ def measure(  # noqa: PLR0917  the order of the data flow
     ]
 
 
-def baseline_recall(ground: Ground, replay: F32, proof: Proof, allowed: I64) -> F64:
+def recall_within(ground: Ground, replay: F32, proof: Proof, allowed: I64) -> F64:
     """Injected recall of models at the lowest level that sends no more than ``allowed`` [S] notifications, [S].
 
     So a baseline and a model are compared at an equal number of alerts, whatever their thresholds are.

@@ -121,6 +121,7 @@ def test_a_training_puts_every_entity_and_model_in_force(tmp_path: Path) -> None
         "target": "cpu",
         "model": "zscore",
         "entities": 2,
+        "rejected": 0,
         "failed": {},
         "generation": generation.number,
     }
@@ -301,7 +302,7 @@ def test_memory_is_told_for_every_stage(tmp_path: Path) -> None:
     write_series(tmp_path, {"a": 5})
     _, events = trained(tmp_path)
     stages = {e["stage"]: e["rss_bytes"] for e in events.of("stage")}
-    assert set(stages) == {"read", "clean", "fit", "score", "freed"}
+    assert set(stages) == {"read", "clean", "fit", "score", "gate", "freed"}
     assert min(stages.values()) > 10 * 2**20
 
 

@@ -200,6 +200,23 @@ class Generations:
 
         return self._edit(target, edit)
 
+    def past(self, target: str, most: int) -> list[Generation]:
+        """The generation in force and those that rollbacks would return to, newest first, at most ``most``.
+
+        Raises:
+            GenerationError: the one in force cannot be used. What is older and cannot ends the list.
+        """
+        current = self.current(target)
+        out = [] if current is None else [current]
+        try:
+            for generation in self._earlier(target, current) if current else ():
+                if len(out) >= most:
+                    break
+                out.append(generation)
+        except GenerationError as error:
+            log.warning("the past of target %s ends at generation %d: %s", target, out[-1].number, error)
+        return out
+
     def _known(self, target: str, current: Generation | None, keys: Collection[Key]) -> Generation:
         """``current``, which must name all of ``keys``."""
         if current is None:

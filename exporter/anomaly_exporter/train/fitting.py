@@ -18,14 +18,18 @@ from anomaly_exporter import __version__, specs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Model, Target
 from anomaly_exporter.generations import Entry, Generation, GenerationError, Generations, SharedEntry
+from anomaly_exporter.generations.documents import replaces
+from anomaly_exporter.generations.verdicts import settle
 from anomaly_exporter.history import History, data_digest
 from anomaly_models import pack as codec
 from anomaly_models import scorers
 from anomaly_models.exceptions import AnomalyModelsError, PackError
 from anomaly_models.frame import Block, EntityKey, Scorer, Span
 from anomaly_models.pack import MAX_MODELS
+from anomaly_models.proving import Rules
 from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, TrainedRow, train
 
+from . import gating
 from .events import Emit
 from .memory import peak_since_last_call
 from .sharing import InForce, Sharing
@@ -41,9 +45,10 @@ COMMIT_EVERY = 5.0
 
 @dataclass
 class Outcome:
-    """What became of the entities of one model."""
+    """What became of the entities of one model; the ``rejected`` ones are among the ``trained``."""
 
     trained: int = 0
+    rejected: int = 0
     failed: Counter[str] = field(default_factory=Counter)
 
 
@@ -90,8 +95,11 @@ class Run:
                 if trained.pack is not None:
                     encoded = codec.encode(trained.pack)
                     self.generations.put_pack(encoded)
-                    committer.add(self._entry(name, encoded.digest, row, trained, lesson) for row in trained.rows)
+                    entries = [self._entry(name, encoded.digest, row, trained, lesson) for row in trained.rows]
+                    judged = self._judge(name, trained, entries, block, in_force)
+                    committer.add(judged.entries)
                     outcome.trained += len(trained.rows)
+                    outcome.rejected += judged.rejected
                 for stage, peak in trained.stage_memory.items():
                     self._stage(stage, peak)
             done += len(batch)
@@ -107,7 +115,8 @@ class Run:
                 self._event(
                     "trained",
                     model=name,
-                    entities=outcome.trained,
+                    entities=outcome.trained - outcome.rejected,
+                    rejected=outcome.rejected,
                     failed=dict(outcome.failed),
                     generation=committer.number,
                 )
@@ -164,6 +173,22 @@ class Run:
                 exc_info=None if expected else error,
             )
             return TrainedBatch(None, None, (), dict.fromkeys(block.entities, "invalid" if expected else "error"), {})
+
+    def _judge(
+        self, name: str, trained: TrainedBatch, entries: Sequence[Entry], block: Block, in_force: _InForce
+    ) -> gating.Judged:
+        """The entries of a batch with the verdicts of the promotion gate."""
+        target, model = self.target, self.config.model(name)
+        rules = Rules(
+            specs.threshold_spec(target),
+            specs.alert_spec(target, model),
+            target.needed_features,
+            specs.budgets(target, [entry.entity for entry in entries]),
+        )
+        before = gating.InForce(in_force.entries, in_force.stack, in_force.digest)
+        judged = gating.judge(trained, entries, block, self._plan(model), rules, specs.gate_spec(target), before)
+        self._stage("gate")
+        return judged
 
     def _explain(self, name: str, batch: TrainedBatch) -> None:
         """One line per reason for which entities of a batch were not trained, with some of them."""
@@ -288,6 +313,7 @@ class _Committer:
                 self.pending,
                 began=self.run.began,
                 forget_before=self.oldest,
+                settle=settle if self.run.target.gate.enabled else replaces,
                 shared=self.shared,
             )
             self.number = generation.number
@@ -330,7 +356,7 @@ class _InForce:
             # Samples of another meaning teach nothing about these.
             if entry is None or entry.data_digest != self.digest:
                 continue
-            stack = self._stack(entry.pack)
+            stack = self.stack(entry.pack)
             if stack is not None and entry.row < stack.scale.shape[0]:
                 stacks[entity] = stack.take([entry.row])
                 kept[entity] = entry
@@ -342,7 +368,8 @@ class _InForce:
             test_starts={e: int(x.training.get("test_start", 0)) for e, x in same.items()},
         )
 
-    def _stack(self, digest: str) -> Scorer | None:
+    def stack(self, digest: str) -> Scorer | None:
+        """The models of the pack ``digest``, None where it cannot be used."""
         if digest not in self.packs:
             try:
                 pack = self.run.generations.open_pack(digest)
