@@ -1,0 +1,40 @@
+"""Habits of a batch: learned once for all of its models, and written beside each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from anomaly_exporter import specs
+from anomaly_exporter.config import Config, Target
+from anomaly_exporter.generations import Entry
+from anomaly_models import habits
+from anomaly_models.frame import Block, EntityKey
+
+log = logging.getLogger(__name__)
+
+Customs = Mapping[EntityKey, Mapping[str, Any]]
+"""What is stored of the habits of every entity."""
+
+
+def learn(config: Config, target: Target, block: Block) -> tuple[Block, Customs]:
+    """``block`` as models should learn it, older samples moved or left out where the regime changed; and habits."""
+    clean = specs.cleaning_spec(target, config.model(target.models[0]))
+    alone_after = target.regime.alone_after // target.step
+    learned, found = habits.learn(block, clean, specs.regime_spec(target), alone_after)
+    changed = np.flatnonzero(np.isfinite(found.regime))
+    if changed.size:
+        names = "; ".join(str(block.entities[i]) for i in changed[:3])
+        log.info("regimes changed", extra={"target": target.name, "entities": int(changed.size), "examples": names})
+    return learned, dict(zip(block.entities, found.to_json(), strict=True))
+
+
+def told(entries: Iterable[Entry], customs: Customs) -> Iterator[Entry]:
+    """``entries`` with the habits of their entities."""
+    for entry in entries:
+        known = customs.get(entry.entity)
+        yield entry if known is None else replace(entry, figures={**entry.figures, "habits": dict(known)})
