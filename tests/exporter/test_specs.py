@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from anomaly_models.alerting import AlertSpec
 from anomaly_models.cleaning import CleaningSpec
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.thresholds import ThresholdSpec
+from anomaly_models.time_of_day import Calendar
 
 CONFIG = """
 files: {path: series}
@@ -49,7 +50,9 @@ def test_cleaning_takes_the_targets_gaps_and_the_models_seed(config: Config) -> 
 def test_thresholds_and_alerts_keep_every_field(config: Config) -> None:
     target = config.target("pods")
     assert asdict(specs.threshold_spec(target)) == target.threshold.model_dump()
-    assert asdict(specs.alert_spec(target, config.model("small"))) == target.alerting.model_dump()
+    alert = asdict(specs.alert_spec(target, config.model("small")))
+    written = target.alerting.model_dump(exclude={"budget"})
+    assert {name: alert[name] for name in written} == written
     assert specs.threshold_spec(target).half_life == 6 * 3600
     assert specs.alert_spec(target, config.model("small")).direction == "up"
 
@@ -57,7 +60,10 @@ def test_thresholds_and_alerts_keep_every_field(config: Config) -> None:
 def test_no_field_of_a_section_is_forgotten() -> None:
     assert {f.name for f in fields(ModelSpec)} == {*Model.model_fields, "min_features"}
     assert {f.name for f in fields(ThresholdSpec)} == set(Threshold.model_fields)
-    assert {f.name for f in fields(AlertSpec)} == set(Alerting.model_fields)
+    # The budget belongs to the score, the other two have sections of their own.
+    assert {f.name for f in fields(AlertSpec)} - {"hold_after_restart", "regime"} == {*Alerting.model_fields} - {
+        "budget"
+    }
 
 
 def test_the_defaults_of_thresholds_and_alerts_are_those_of_the_configuration() -> None:
@@ -70,5 +76,41 @@ def test_a_setting_left_out_means_the_same_to_the_exporter_and_to_a_notebook() -
     target = config.target("t")
     assert specs.model_spec(config.model("fc"), target) == ModelSpec("fc")
     assert specs.threshold_spec(target) == ThresholdSpec()
-    assert specs.alert_spec(target, config.model("fc")) == AlertSpec()
+    assert replace(specs.alert_spec(target, config.model("fc")), regime=None) == AlertSpec()
     assert specs.cleaning_spec(target, config.model("fc")) == CleaningSpec()
+
+
+@pytest.mark.parametrize(
+    ("section", "recipe", "steps"),
+    [
+        ("", "auto", 1),
+        ("", "fc", 3),
+        ("threshold: {base: mad}", "zscore", 3),
+        ("alerting: {persistence: 4}", "auto", 4),
+        ("alerting: {persistence: 4}", "fc", 4),
+    ],
+)
+def test_persistence_follows_from_the_calibration_where_nobody_set_it(section: str, recipe: str, steps: int) -> None:
+    config = parse(
+        f"files: {{path: series}}\ntargets: [{{name: t, metric: cpu, queries: [{{expr: up}}]}}]\n{section}\n"
+    )
+    target = config.target("t")
+    assert specs.alert_spec(target, config.model(recipe)).persistence == steps
+
+
+def test_the_season_reaches_the_ensemble_and_a_targets_own_wins() -> None:
+    config = parse(
+        "files: {path: series}\nseason: {timezone: Europe/Berlin, excluded_days: [2026-12-25]}\ntargets:\n"
+        "  - {name: a, metric: a, queries: [{expr: up}]}\n"
+        "  - {name: b, metric: b, queries: [{expr: up}], season: {timezone: Asia/Tokyo}}\n"
+    )
+    first, second = (specs.ensemble_spec(t).usual.calendar for t in config.targets)
+    assert first == Calendar("Europe/Berlin", ("2026-12-25",))
+    assert second == Calendar("Asia/Tokyo", ("2026-12-25",))
+
+
+def test_an_ensemble_needs_the_samples_of_its_slowest_member() -> None:
+    config = parse("files: {path: series}\ntargets: [{name: t, metric: cpu, queries: [{expr: up}], step: 60s}]")
+    target = config.target("t")
+    assert specs.window(config.model("fc"), target) == 24
+    assert specs.window(config.model("auto"), target) >= 120
