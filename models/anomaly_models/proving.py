@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from . import detector, injection, windows
+from . import cleaning, detector, injection, windows
 from .alerting import AlertSpec, AlertState
+from .cleaning import CleaningSpec
 from .exceptions import InvalidShapeError
-from .frame import F32, I64, Bool, Scorer, Windows
+from .frame import F32, I64, Block, Bool, Scorer, Span, Windows
 from .injection import Case
 from .thresholds import ThresholdInputs, ThresholdSpec, ThresholdStack
 
@@ -109,6 +110,30 @@ class Ground:
         """The entities at ``rows``, in that order."""
         at = np.asarray(rows, np.intp)
         return Ground(self.x[:, at], self.valid[:, at], self.start, self.step, self.lead)
+
+    @classmethod
+    def of(cls, block: Block, clean: CleaningSpec, begin: I64, lead: int, end: I64 | None = None) -> Ground:
+        """The samples of ``block`` from data time ``begin`` [S] up to ``end`` [S] (its own, where left out).
+
+        Cleaned as they are for training and serving. ``lead`` rows before ``begin`` are there to fill windows; what was
+        never observed, because the history is too short, is missing.
+        """
+        last = block.end if end is None else int(end.max())
+        first = int(begin.min()) - lead * block.step
+        margin = (clean.max_gap + clean.zero_gap + 1) * block.step
+        part = block.slice(Span(min(first - margin, last), last))
+        x, valid = cleaning.clean(part.values, clean)
+        missing = max((part.start - first) // block.step, 0)
+        pad = [(missing, 0), (0, 0), (0, 0)]
+        skipped = max((first - part.start) // block.step, 0)
+        x = np.pad(x[skipped:], pad, constant_values=np.nan).astype(np.float32)
+        valid = np.pad(valid[skipped:], pad)
+        at = first + block.step * np.arange(len(x))[:, None]
+        hidden = at < (begin - lead * block.step)[None, :]
+        if end is not None:
+            hidden |= at >= end[None, :]
+        x[hidden], valid[hidden] = np.nan, False
+        return cls(x, valid, first, block.step, lead)
 
     @property
     def weeks(self) -> F64:

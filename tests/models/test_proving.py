@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_models import injection, proving
+from anomaly_models import cleaning, injection, proving
 from anomaly_models.alerting import AlertSpec
+from anomaly_models.cleaning import CleaningSpec
 from anomaly_models.exceptions import InvalidShapeError
+from anomaly_models.frame import Block, EntityKey
 from anomaly_models.proving import Contender, Ground, Rules
 from anomaly_models.scaling import Scaler
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec
@@ -146,3 +148,38 @@ def test_the_level_for_an_allowance_keeps_it(seed: int, allowed: int) -> None:
 def test_with_no_notification_allowed_the_level_is_just_above_everything_seen() -> None:
     replay = np.arange(50, dtype=np.float32)[None]
     assert 49 < proving.level_for(replay, STEP, np.array([0]))[0] < 49.001
+
+
+def test_a_ground_begins_for_every_entity_where_it_may() -> None:
+    values = ground(S=2, T=300).x
+    block = Block(START, STEP, tuple(EntityKey.of("t", {"e": str(i)}) for i in range(2)), ("x",), values)
+    begin = START + STEP * np.array([200, 250])
+    held_out = Ground.of(block, CleaningSpec(), begin, 20)
+    assert (held_out.start, len(held_out.x), held_out.lead) == (START + 180 * STEP, 120, 20)
+    assert (held_out.x[:, 0] == values[180:, 0]).all()
+    assert not held_out.valid[:50, 1].any()
+    assert (held_out.x[50:, 1] == values[230:, 1]).all()
+    ended = Ground.of(block, CleaningSpec(), begin, 20, START + STEP * np.array([260, 270]))
+    assert len(ended.x) == 90
+    assert ended.valid.sum(axis=0).ravel().tolist() == [80, 40]
+
+
+def test_what_a_short_history_does_not_hold_is_missing() -> None:
+    values = ground(S=1, T=300).x
+    block = Block(START, STEP, (EntityKey.of("t", {}),), ("x",), values)
+    held_out = Ground.of(block, CleaningSpec(), START + STEP * np.array([10]), 25)
+    assert held_out.start == START - 15 * STEP
+    assert not held_out.valid[:15].any()
+    assert (held_out.x[15:] == values).all()
+
+
+def test_a_ground_is_cleaned_like_the_whole_history() -> None:
+    values = ground(S=1, T=300).x.copy()
+    values[[95, 178, 179, 200, 240]] = np.nan
+    values[210] = 0
+    block = Block(START, STEP, (EntityKey.of("t", {}),), ("x",), values)
+    spec = CleaningSpec(max_gap=3, zero_gap=1)
+    whole, valid = cleaning.clean(values, spec)
+    held_out = Ground.of(block, spec, START + STEP * np.array([200]), 20)
+    assert np.array_equal(held_out.x, whole[180:], equal_nan=True)
+    assert (held_out.valid == valid[180:]).all()

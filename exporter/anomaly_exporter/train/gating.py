@@ -107,7 +107,7 @@ def _judged(  # noqa: PLR0917
     begin = np.array(
         [_begin(block, r.test_start, k, spec.replay) for r, k in zip(batch.rows, known, strict=True)], np.int64
     )
-    ground = _ground(block, plan, begin, lead)
+    ground = Ground.of(block, plan.cleaning, begin, lead)
     cases = injection.cases(block.step, spec.amplitudes, least=rules.alert.persistence + 1, seed=plan.model.seed)
     replay = ground.replay(candidate, rules)
     with np.errstate(invalid="ignore"):
@@ -146,24 +146,6 @@ def _begin(block: Block, test_start: int, known: Entry | None, replay: int) -> i
     """Data time from which neither model has seen anything, at most ``replay`` seconds before the end of the block."""
     seen = int(known.training.get("test_start", 0)) if known is not None else 0
     return max(block.end - replay, test_start, min(seen, block.end - block.step))
-
-
-def _ground(block: Block, plan: Plan, begin: I64, lead: int) -> Ground:
-    """The held-out samples of ``block`` from ``begin`` [N] on, cleaned as they are for training and serving."""
-    first = int(begin.min()) - lead * block.step
-    margin = plan.cleaning.max_gap + plan.cleaning.zero_gap + 1
-    before = max((first - block.start) // block.step - margin, 0)
-    x, valid = cleaning.clean(block.values[before:], plan.cleaning)
-    start = block.start + before * block.step
-    row = (first - start) // block.step
-    if row < 0:  # the history is shorter than the window: what was never observed comes first
-        pad = [(-row, 0), (0, 0), (0, 0)]
-        x, valid = np.pad(x, pad, constant_values=np.nan), np.pad(valid, pad)
-        start, row = first, 0
-    x, valid, start = x[row:].copy(), valid[row:].copy(), start + row * block.step
-    late = np.arange(len(x))[:, None] < (begin - start)[None, :] // block.step - lead
-    x[late], valid[late] = np.nan, False
-    return Ground(x, valid, start, block.step, lead)
 
 
 def _fight(ground: Ground, contender: Contender, rules: Rules, replay: F32, trials: Sequence[Trial]) -> _Fought:
