@@ -59,10 +59,13 @@ TEMPLATE: dict[str, Any] = {
 """A jobTemplate as the chart writes it."""
 
 STUB = """\
-import os, signal, sys, time
+import json, os, signal, sys, time
 target = sys.argv[sys.argv.index("--target") + 1]
 folder = os.path.dirname(os.path.abspath(__file__))
 signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
+with open(os.path.join(folder, "arguments.new"), "w") as arguments:
+    json.dump(sys.argv, arguments)
+os.rename(os.path.join(folder, "arguments.new"), os.path.join(folder, "arguments"))
 with open(os.path.join(folder, "begun"), "a") as begun:
     begun.write(target + "\\n")
 while not os.path.exists(os.path.join(folder, "end-" + target)):

@@ -23,7 +23,7 @@ MAX_FIELDS: Final = 200
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999."""
 Document = TypeVar("Document", bound=BaseModel)
-_NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?\Z")
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?\Z")
 
 
 def json_body(request: Request) -> Any:
