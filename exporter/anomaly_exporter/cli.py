@@ -369,6 +369,27 @@ def history_load(config_path: Path, target: str, table: Path, log_level: str, lo
 
 @cli.command()
 @config_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write (JSON).")
+@log_options
+def seed(config_path: Path, out: Path, log_level: str, log_format: str) -> None:
+    """Write the shared models of all targets as one file that others start with (`store.seed`).
+
+    A sidecar, or an exporter in another cluster, with the very same targets then scores new series within minutes,
+    before it has any history to learn from. The file is JSON and fits a ConfigMap.
+
+    \b
+    Example:
+      anomaly-exporter seed -c config.yaml --out seed.json
+      kubectl create configmap anomaly-exporter-seed --from-file=seed.json
+    """
+    setup_logging(log_level, log_format)
+    from .seeding import run
+
+    sys.exit(run(config_path, out))
+
+
+@cli.command()
+@config_option
 @click.option(
     "--output",
     type=click.Choice(["text", "json"]),

@@ -57,6 +57,7 @@ def scores_of(entries: Sequence[Entry], features: Sequence[str] = ("value",), **
         "lower": flat,
         "upper": 3 * flat,
         "contribution": flat / width,
+        "confidence": np.full(series, 0.5),
         "parts": {
             name: np.full(series, 0.25)
             for name in ("previous", "recent", "previous_sigma", "recent_sigma", "weight", "decay")

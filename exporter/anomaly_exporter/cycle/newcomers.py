@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from anomaly_exporter.generations import Entry, SharedEntry
+from anomaly_exporter.generations import SERVED_BY_ALL, Entry, SharedEntry
 from anomaly_models import sharing
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.frame import I64, Bool, EntityKey, Scorer, Windows
@@ -99,9 +99,9 @@ class Newcomers(Group):
         born = first_rows(ring, columns)
         self._learn(ring, columns, born)
         self.confidence = sharing.confidence(np.maximum(ring.rows - born, 0) * ring.step)
-        young = self.learned == 0
+        young = self.learned == 0  # of which only the newest sample is looked at: too little for any window
         center = np.where(young[:, None], np.float32(np.nan), self.scaler.center)
-        return tail.windows(columns, self.scorer.window, steps, (np.where(young, ring.rows, born), center))
+        return tail.windows(columns, self.scorer.window, steps, (np.where(young, ring.rows - 1, born), center))
 
     def _learn(self, ring: Ring, columns: I64, born: I64) -> None:
         """Take scale and threshold anew for series that reached the next step of the ladder."""
@@ -137,6 +137,7 @@ def first_rows(ring: Ring, columns: I64) -> I64:
 def _entry(shared: SharedModel, entity: EntityKey) -> Entry:
     """What a generation would say of a series that only the shared model serves."""
     entry, prior = shared.entry, shared.prior
+    about = {name: entry.training[name] for name in ("recipe", "architecture") if name in entry.training}
     return Entry(
         entity=entity,
         model=entry.model,
@@ -147,6 +148,6 @@ def _entry(shared: SharedModel, entity: EntityKey) -> Entry:
         trained_at=entry.trained_at,
         trained_data_end=entry.trained_data_end,
         evaluated_at=entry.trained_at,
-        verdict="shared",
-        training={**entry.training, "state": "waiting", "scope": "shared"},
+        verdict=SERVED_BY_ALL,
+        training={**about, "state": "waiting", "scope": "shared"},
     )

@@ -10,10 +10,12 @@ from .documents import (
     GenerationTruncatedError,
 )
 from .packs import PackMissingError, PackUnreadableError
-from .shared import SharedEntry
+from .seed import SeedError, plant, seed_of
+from .shared import SERVED_BY_ALL, SharedEntry
 from .store import Generations, Pruned
 
 __all__ = [
+    "SERVED_BY_ALL",
     "Entry",
     "Generation",
     "GenerationConflictError",
@@ -25,5 +27,8 @@ __all__ = [
     "PackMissingError",
     "PackUnreadableError",
     "Pruned",
+    "SeedError",
     "SharedEntry",
+    "plant",
+    "seed_of",
 ]

@@ -9,6 +9,8 @@ from typing import Any
 
 from anomaly_models.sharing import Prior
 
+SERVED_BY_ALL = "shared"
+"""Verdict of what stands in for an entry where there is none: no training was about this series."""
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 

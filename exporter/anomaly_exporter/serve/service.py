@@ -20,6 +20,7 @@ from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History
 from anomaly_exporter.http_server import Address, Limits, Server
 from anomaly_exporter.launch import Launcher, LauncherConfigError, open_launcher, require_training
+from anomaly_exporter.seeding import plant_seed
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot
 from anomaly_exporter.sources import ScrapeSource, Source, SourceCounters, SourceError, open_source
@@ -62,7 +63,7 @@ class Service:
         self._blobs = open_blobs(config.store)
         self._history = History(self._blobs)
         self._source = open_source(config, self._clock, self._counters, self._blobs)
-        generations = Generations(self._blobs, self._clock.wall)
+        self._generations = generations = Generations(self._blobs, self._clock.wall)
         resources = Resources(
             self._source, self._history, generations, self._clock, self.metrics, shard, Shelf(self._blobs)
         )
@@ -82,6 +83,7 @@ class Service:
                 log.info("orphans of interrupted writes were removed", extra={"count": swept})
         except (BlobError, OSError) as error:
             log.error("the store cannot be swept", extra={"error": str(error)})
+        plant_seed(self._config, self._generations)
         self.metrics.begin("queries_total", "outcome", ("ok", "invalid", "limit", "rejected", "unavailable"))
         self.metrics.set("total_shards", self._shard.total)
         self.metrics.set("shard_ordinal", self._shard.ordinal)
@@ -198,6 +200,7 @@ class Service:
             before = self._source
             (self._config, self._source), self._pending = self._pending, None
             config, source = self._config, self._source
+        plant_seed(config, self._generations)
         if source is not before:
             _end(before)
             _begin(source, self._history)

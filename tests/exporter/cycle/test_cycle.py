@@ -149,7 +149,7 @@ def test_without_any_generation_everything_waits_for_a_model(tmp_path: Path) -> 
     assert view.counts() == {"no_model": 3}
     assert view.untrained
     assert view.error is None
-    assert view.models == {"loaded": 0, "failed": 0, "stale": 0, "untrained": 3}
+    assert view.models == {"loaded": 0, "failed": 0, "stale": 0, "untrained": 3, "shared": 0}
 
 
 def test_too_few_features_are_said_to_be_the_reason(tmp_path: Path) -> None:

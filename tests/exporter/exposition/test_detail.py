@@ -146,5 +146,11 @@ def test_promtool_has_nothing_to_complain_about() -> None:
 
 
 def test_every_detail_metric_has_a_place_it_comes_from() -> None:
-    live = {"anomaly_member_score", "anomaly_model_generation", "anomaly_training_state", "anomaly_training_needed"}
+    live = {
+        "anomaly_confidence_ratio",
+        "anomaly_member_score",
+        "anomaly_model_generation",
+        "anomaly_training_state",
+        "anomaly_training_needed",
+    }
     assert {*STATIC, *PARTS, *live} == {spec.name for spec in DETAIL}
