@@ -19,3 +19,8 @@ def subject(config: Config, target: Target, entity: EntityKey) -> dict[str, str]
         out.setdefault(name, own.get(name, ""))
     tag = target.tag if target.tag is not None else own.get(target.tag_from, "")
     return {**out, "metric": target.metric, "tag": tag}
+
+
+def subject_labels(config: Config, target: Target) -> tuple[str, ...]:
+    """Names of the labels that :func:`subject` describes an entity of ``target`` by."""
+    return tuple(subject(config, target, EntityKey.of(target.name, {})))
