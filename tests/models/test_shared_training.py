@@ -14,7 +14,7 @@ from anomaly_models.exceptions import UntrainableError
 from anomaly_models.frame import Block, EntityKey
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.sharing import Prior, Shared
-from anomaly_models.training import FEWEST_SERIES, Plan, can_share, own_recipe, train, train_shared
+from anomaly_models.training import FEWEST_SERIES, Plan, can_share, fitted_part, train, train_shared
 
 STEP = 60
 ROWS = 900
@@ -69,8 +69,8 @@ def test_a_shared_model_of_too_few_series_or_of_a_time_of_day_table_is_refused()
 
 
 def test_what_the_ensemble_shares_is_its_autoencoder() -> None:
-    assert own_recipe(ModelSpec("auto", autoencoder="gru")).recipe == "gru"
-    assert own_recipe(ModelSpec("pca")).recipe == "pca"
+    assert fitted_part(ModelSpec("auto", autoencoder="gru")).recipe == "gru"
+    assert fitted_part(ModelSpec("pca")).recipe == "pca"
 
 
 def test_a_series_with_the_shared_scope_gets_a_scale_and_a_threshold_and_the_weights_of_all() -> None:

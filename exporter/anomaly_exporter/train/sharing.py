@@ -18,7 +18,7 @@ from anomaly_models import scorers
 from anomaly_models.exceptions import AnomalyModelsError, PackError, UntrainableError
 from anomaly_models.frame import Block, EntityKey, Scorer
 from anomaly_models.sharing import Prior
-from anomaly_models.training import FEWEST_SERIES, MOST_SERIES, Plan, can_share, own_recipe, train_shared
+from anomaly_models.training import FEWEST_SERIES, MOST_SERIES, Plan, can_share, fitted_part, train_shared
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Sharing:
 
     def wanted(self, plan: Plan) -> bool:
         """Whether the target asks for a shared model and ``plan`` can be one."""
-        return self.target.training.scope != "own" and can_share(own_recipe(plan.model).recipe)
+        return self.target.training.scope != "own" and can_share(fitted_part(plan.model).recipe)
 
     def known(self, entry: SharedEntry | None) -> InForce | None:
         """The shared model in force, None where there is none for these queries or it cannot be used."""

@@ -1,9 +1,10 @@
 """From a block of history to a pack of models with their thresholds and figures."""
 
 from .batch import Plan, Previous, Probe, TrainedBatch, TrainedRow, make_learner, train
+from .ensembles import fitted_part
 from .own_or_shared import OwnOrShared, Scope, can_share
 from .parts import SPLITS, Parts, Survey, prepare, survey
-from .shared_fit import FEWEST_SERIES, MOST_SERIES, SharedFit, own_recipe, train_shared
+from .shared_fit import FEWEST_SERIES, MOST_SERIES, SharedFit, train_shared
 
 __all__ = [
     "FEWEST_SERIES",
@@ -20,8 +21,8 @@ __all__ = [
     "TrainedBatch",
     "TrainedRow",
     "can_share",
+    "fitted_part",
     "make_learner",
-    "own_recipe",
     "prepare",
     "survey",
     "train",

@@ -21,6 +21,7 @@ from anomaly_models.sharing import Prior, Walks
 from anomaly_models.zscore import ZScore
 
 from .batch import Plan
+from .ensembles import fitted_part
 from .own_or_shared import can_share
 from .parts import prepare, survey
 
@@ -65,7 +66,7 @@ def train_shared(
         UntrainableError: too few series with enough history (``too_few``), nothing to learn from, or no finite result.
         InvalidShapeError: the model does not fit windows of the block's features.
     """
-    spec = own_recipe(plan.model)
+    spec = fitted_part(plan.model)
     if not can_share(spec.recipe):
         raise UntrainableError("not_shareable", f"the recipe {spec.recipe} knows a series by more than its scale")
     clean: CleaningSpec = replace(plan.cleaning, contamination=0.0)
@@ -89,11 +90,6 @@ def train_shared(
     tensors = {name: np.ascontiguousarray(t, np.float32) for name, t in scorer.tensors().items()}
     pack = Pack(scorer.kind, scorer.spec(), tensors, (row,))
     return SharedFit(pack, scorer, prior, data_end, int(parts.samples[:, 0].sum()), epochs, loss)
-
-
-def own_recipe(spec: ModelSpec) -> ModelSpec:
-    """``spec`` as that of a single model: the ensemble's is its autoencoder's."""
-    return replace(spec, recipe=spec.autoencoder) if spec.recipe == "auto" else spec
 
 
 def _fit(
