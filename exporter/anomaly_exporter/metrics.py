@@ -59,6 +59,11 @@ ENTITY = (
         "newest samples are, 1 exactly at the alert budget.",
     ),
     _entity("anomaly_detected", "1 while an anomaly stands after persistence, direction, deviation and hysteresis."),
+    _entity(
+        "anomaly_shape",
+        "1 while the series departs; what it looks like: spike, dip, level_shift, leak, flat_line, zero or variance.",
+        "shape",
+    ),
     _entity("anomaly_points_total", "Grid points with a score of 1 or above since the start.", kind="counter"),
     _entity("anomaly_observed_value", "Newest observed value, own unit.", "feature", switch="values"),
     _entity("anomaly_expected_value", "Value the model expected, own unit.", "feature", switch="values"),
@@ -77,6 +82,22 @@ DETAIL = (
     _detail(
         "anomaly_confidence_ratio",
         "How far the threshold can be trusted for the history behind it: sqrt(history / a week), at most 1.",
+    ),
+    _detail("anomaly_trend_per_second", "Robust slope over hours or days at the last training, own unit.", "feature"),
+    _detail(
+        "anomaly_seconds_to_limit",
+        "Time until a feature that grows steadily reaches its limit; absent while it does not, or without a limit.",
+        "feature",
+        unit="seconds",
+    ),
+    _detail(
+        "anomaly_regime_changed_timestamp_seconds",
+        "Wall time when the series moved to the level that is normal now; absent where it never did.",
+        unit="seconds",
+    ),
+    _detail(
+        "anomaly_regime_threshold_ratio",
+        "Factor on the threshold while a new regime is not learned yet; absent otherwise.",
     ),
     _detail("anomaly_threshold_previous", "Earlier thresholds, faded and on this model's scale (P)."),
     _detail("anomaly_threshold_recent", "Threshold of the newest held-out data (R)."),

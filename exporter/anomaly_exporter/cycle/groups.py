@@ -207,6 +207,7 @@ class Group:
             members=_member_scores(verdict, self._budgets(rules)),
             member_names=verdict.member_names,
             shape=shown.shape,
+            slope=self.habits.slope,
             seconds_to_limit=shown.seconds_to_limit,
             regime=shown.regime,
             provisional=verdict.provisional[:, -1],

@@ -18,7 +18,7 @@ from anomaly_exporter.generations import GenerationMissingError, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History, data_digest
 from anomaly_exporter.self_metrics import SelfMetrics
-from anomaly_exporter.snapshot import Scores, TargetView, Unscored
+from anomaly_exporter.snapshot import F64, Scores, TargetView, Unscored
 from anomaly_exporter.sources import Source, SourceError
 from anomaly_models import cleaning, windows
 from anomaly_models.frame import Bool, EntityKey, newest_instant
@@ -217,7 +217,8 @@ class Watch:
         for group in self._groups:
             rules = self._rules[group.model]
             try:
-                scores.append(group.score(tail, rules, self.target.features, rules.replay(series)))
+                found = group.score(tail, rules, self.target.features, rules.replay(series))
+                scores.append(replace(found, regime=self._on_wall(found.regime)))
             except Exception:
                 log.exception(
                     "a pack cannot be scored",
@@ -226,6 +227,10 @@ class Watch:
                 self._metrics.inc("model_load_failures_total", reason="scoring")
                 broken.append(Unscored(group.model, "model_failed", _entities(group, group.owned)))
         return scores, broken
+
+    def _on_wall(self, data: F64 | None) -> F64 | None:
+        """Data times as wall times."""
+        return None if data is None else np.vectorize(self._clock.to_wall, otypes=[np.float64])(data)
 
     def _explained(self, tail: Tail, scores: Iterable[Scores]) -> Iterator[Unscored]:
         """Why series with a model are not shown."""

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from anomaly_exporter.generations import Entry
+from anomaly_exporter.generations import SERVED_BY_ALL, Entry
 from anomaly_exporter.metrics import BY_NAME, DETAIL
 from anomaly_exporter.snapshot import Scores, Snapshot, TargetView, TrainingStatus
 
 from .labels import Labels, escape, extended
 from .page import Page, Text
-from .series import lines
+from .samples import lines
+from .state import PER_FEATURE, PER_SERIES, detail_lines
 
 Chunk = tuple[str, int]
 Extra = tuple[str, ...]
@@ -66,7 +67,8 @@ def _training_by_split(key: str) -> Callable[[Entry], Iterable[tuple[Extra, Any]
 
 def _info(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     recipe = str(entry.training.get("recipe", entry.model))
-    return [((str(entry.training.get("architecture", recipe)), "own", recipe), 1)]
+    scope = str(entry.training.get("scope", "own"))
+    return [((str(entry.training.get("architecture", recipe)), scope, recipe), 1)]
 
 
 STATIC: Final[Mapping[str, Callable[[Entry], Iterable[tuple[Extra, Any]]]]] = {
@@ -126,8 +128,12 @@ def render_detail(
             chunks = [lines_of[spec.name] for of_view in ready for lines_of in of_view]
         elif spec.name in PARTS:
             chunks = _parts(spec.name, snapshot, labels)
+        elif spec.name in PER_SERIES or spec.name in PER_FEATURE:
+            chunks = detail_lines(spec.name, snapshot, labels)
         elif spec.name == "anomaly_member_score":
             chunks = _members(spec.name, snapshot, labels)
+        elif spec.name == "anomaly_confidence_ratio":
+            chunks = _confidence(spec.name, snapshot, labels)
         else:
             chunks = [_now(spec.name, view, training.get(view.target), labels) for view in snapshot.views]
         text.family(spec.name, spec.kind, spec.help, chunks)
@@ -160,6 +166,13 @@ def _members(name: str, snapshot: Snapshot, labels: Labels) -> Iterator[Chunk]:
                 yield lines(name, texts, np.ravel(scores.members), shown)
 
 
+def _confidence(name: str, snapshot: Snapshot, labels: Labels) -> Iterator[Chunk]:
+    for view in snapshot.views:
+        for scores in view.scores:
+            if scores.confidence is not None:
+                yield lines(name, labels.of(view.target, scores.entries), scores.confidence, scores.shown)
+
+
 def _now(name: str, view: TargetView, status: TrainingStatus | None, labels: Labels) -> Chunk:
     """Lines that depend on more than an entry: which generation, what training does, who waits for it."""
     owned = [
@@ -176,7 +189,9 @@ def _now(name: str, view: TargetView, status: TrainingStatus | None, labels: Lab
         for entity in item.entities
     ]
     if name == "anomaly_training_needed":
-        return _joined([*(f"{name}{text} 0\n" for _, text in owned), *(f"{name}{text} 1\n" for text in waiting)])
+        # A series that only the shared model serves still waits for its own training.
+        known = [f"{name}{text} {int(entry.verdict == SERVED_BY_ALL)}\n" for entry, text in owned]
+        return _joined([*known, *(f"{name}{text} 1\n" for text in waiting)])
     state = status.state if status else "waiting"
     decided = state if state in ("running", "failed", "stopped") else None
     states = [(text, decided or str(entry.training.get("state", "succeeded"))) for entry, text in owned]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import compress
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from anomaly_exporter.config import Config
 from anomaly_exporter.metrics import ENTITY, MetricSpec
@@ -16,6 +14,8 @@ from anomaly_exporter.snapshot import Snapshot
 
 from .labels import Labels
 from .page import Page, Text
+from .samples import lines
+from .state import SHAPE, shape_lines
 
 COLUMNS: Final[Mapping[str, str]] = {
     "anomaly_reconstruction_error": "error",
@@ -37,7 +37,8 @@ def render_metrics(snapshot: Snapshot, config: Config, labels: Labels) -> Page:
     text = Text()
     for spec in ENTITY:
         if not spec.switch or getattr(config.exposition, spec.switch):
-            text.family(spec.name, spec.kind, spec.help, _chunks(spec, snapshot, labels))
+            made = shape_lines(snapshot, labels) if spec.name == SHAPE else _chunks(spec, snapshot, labels)
+            text.family(spec.name, spec.kind, spec.help, made)
     return text.page()
 
 
@@ -53,17 +54,3 @@ def _chunks(spec: MetricSpec, snapshot: Snapshot, labels: Labels) -> Iterator[tu
             else:
                 texts, shown = labels.of(view.target, scores.entries), scores.shown
             yield lines(spec.name, texts, np.ravel(column(scores)), shown)
-
-
-def lines(name: str, texts: list[str], values: npt.NDArray[Any], shown: npt.NDArray[np.bool_]) -> tuple[str, int]:
-    """Samples of the rows that are ``shown`` and finite, and their number; floats are written exactly."""
-    if values.dtype == np.bool_:
-        values = values.astype(np.int64)
-    shown = shown & np.isfinite(values)
-    count = int(np.count_nonzero(shown))
-    if count == 0:
-        return "", 0
-    if count < len(texts):
-        texts, values = list(compress(texts, shown.tolist())), values[shown]
-    # tolist() gives Python's int and float, whose repr() is the shortest text that reads back as the same number.
-    return "".join([f"{name}{text} {value!r}\n" for text, value in zip(texts, values.tolist(), strict=True)]), count

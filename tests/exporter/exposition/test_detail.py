@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from anomaly_exporter.exposition import DetailCache, Labels, Page, render_detail
 from anomaly_exporter.exposition.detail import PARTS, STATIC
+from anomaly_exporter.exposition.state import PER_FEATURE, PER_SERIES
 from anomaly_exporter.metrics import DETAIL
 from anomaly_exporter.snapshot import Snapshot, TargetView, TrainingStatus, Unscored
 from anomaly_models.frame import EntityKey
@@ -153,4 +154,4 @@ def test_every_detail_metric_has_a_place_it_comes_from() -> None:
         "anomaly_training_state",
         "anomaly_training_needed",
     }
-    assert {*STATIC, *PARTS, *live} == {spec.name for spec in DETAIL}
+    assert {*STATIC, *PARTS, *PER_SERIES, *PER_FEATURE, *live} == {spec.name for spec in DETAIL}

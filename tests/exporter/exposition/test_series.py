@@ -18,6 +18,7 @@ from prometheus_client.samples import Sample
 from anomaly_exporter.config import Config
 from anomaly_exporter.exposition import Labels, Page, render_metrics
 from anomaly_exporter.exposition.series import COLUMNS
+from anomaly_exporter.exposition.state import SHAPE
 from anomaly_exporter.metrics import ENTITY
 from anomaly_exporter.snapshot import Scores, Snapshot, TargetView
 from support.snapshots import NOW, config_of, entry_of, scores_of
@@ -68,7 +69,7 @@ def test_the_page_is_what_this_golden_text_says() -> None:
 
 
 def test_every_declared_entity_metric_has_its_column() -> None:
-    assert set(COLUMNS) == {spec.name for spec in ENTITY}
+    assert {*COLUMNS, SHAPE} == {spec.name for spec in ENTITY}
     assert set(COLUMNS.values()) <= set(Scores.__dataclass_fields__)
 
 
