@@ -220,6 +220,18 @@ def recall_within(ground: Ground, replay: F32, proof: Proof, allowed: I64) -> F6
     return proving.recall(proof.caught(level), proof.counted)
 
 
+def recall_at_budget(ground: Ground, contender: Contender, rules: Rules, cases: Sequence[Case]) -> F64:
+    """Injected recall of models at the lowest level that keeps the budget on the ground, [S]; NaN where it is unknown.
+
+    The budget of a replay that is shorter than a week is rounded down: less than one notification is none.
+    """
+    replay = ground.replay(contender, rules)
+    trials = ground.trials(np.isfinite(replay), cases, ground.lead)
+    proof = proving.prove(ground, contender, rules, replay, trials)
+    allowed = np.floor(np.broadcast_to(rules.budget, ground.weeks.shape) * ground.weeks).astype(np.int64)
+    return recall_within(ground, replay, proof, allowed)
+
+
 def widths(contender: Contender, rules: Rules, at: int) -> F64:
     """Threshold of every entity at data time ``at`` in own units, geometric mean over its features, [S]."""
     stack = thresholds.ThresholdStack.of(contender.inputs)
