@@ -29,7 +29,7 @@ from anomaly_models.pack import MAX_MODELS
 from anomaly_models.proving import Rules
 from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, TrainedRow, train
 
-from . import gating
+from . import customs, gating
 from .events import Emit
 from .memory import peak_since_last_call
 from .sharing import InForce, Sharing
@@ -85,7 +85,7 @@ class Run:
             read, lesson = self.history.read(self.target, self.span, entities=batch), None
             if self.teaching is not None:
                 read, lesson = self.teaching.take(read)
-            block = _trimmed(read)
+            block, habits = customs.learn(self.config, self.target, _trimmed(read))
             self._stage("read")
             for name in models:
                 outcome = outcomes[name]
@@ -97,7 +97,7 @@ class Run:
                     self.generations.put_pack(encoded)
                     entries = [self._entry(name, encoded.digest, row, trained, lesson) for row in trained.rows]
                     judged = self._judge(name, trained, entries, block, in_force)
-                    committer.add(judged.entries)
+                    committer.add(customs.told(judged.entries, habits))
                     outcome.trained += len(trained.rows)
                     outcome.rejected += judged.rejected
                 for stage, peak in trained.stage_memory.items():
