@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def test_a_broken_file_of_tokens_changes_nothing_and_a_missing_one_lets_nobody_i
             lambda: bench.api("GET", "/identity") and bench.counted("tokens") == 0, 5, "the broken file to be seen"
         )
         assert bench.api("GET", "/identity").status == 200
-        os.unlink(bench.tokens_file)
+        bench.tokens_file.unlink()
         wait_for(lambda: bench.api("GET", "/identity").status == 401, 5, "the missing file to be seen", 0.3)
 
 

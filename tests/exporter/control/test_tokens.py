@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,8 @@ def test_what_is_wrong_is_told_and_never_what_stands_there(text: str, told: str)
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_tokens_or_a_tokens_error(text: bytes) -> None:
-    try:
+    with suppress(TokensError):
         assert isinstance(parse_tokens(text), tuple)
-    except TokensError as error:
-        assert str(error)
 
 
 def test_no_file_knows_nobody() -> None:
