@@ -67,12 +67,32 @@ ENTITY = (
     _entity("anomaly_points_total", "Grid points with a score of 1 or above since the start.", kind="counter"),
     _entity("anomaly_observed_value", "Newest observed value, own unit.", "feature", switch="values"),
     _entity("anomaly_expected_value", "Value the model expected, own unit.", "feature", switch="values"),
-    _entity("anomaly_expected_lower", "Lower edge of the expected band, own unit.", "feature", switch="values"),
-    _entity("anomaly_expected_upper", "Upper edge of the expected band, own unit.", "feature", switch="values"),
-    _entity("anomaly_contribution_ratio", "Share of a feature in the error, 0 to 1.", "feature", multivariate=True),
+    _entity(
+        "anomaly_expected_lower",
+        "Lower edge of the expected band, own unit; of model auto, its autoencoder's.",
+        "feature",
+        switch="values",
+    ),
+    _entity(
+        "anomaly_expected_upper",
+        "Upper edge of the expected band, own unit; of model auto, its autoencoder's.",
+        "feature",
+        switch="values",
+    ),
+    _entity(
+        "anomaly_contribution_ratio",
+        "Share of a feature in the error or, for model auto, in the score, 0 to 1.",
+        "feature",
+        multivariate=True,
+    ),
 )
 
 DETAIL = (
+    _detail(
+        "anomaly_since_timestamp_seconds",
+        "Wall time of the first anomalous point of the anomaly that stands; absent while none does.",
+        unit="seconds",
+    ),
     _detail("anomaly_base_threshold", "Base threshold on held-out errors of the newest training.", "method"),
     _detail(
         "anomaly_member_score",
@@ -107,7 +127,20 @@ DETAIL = (
     _detail("anomaly_threshold_decay", "Decay factor E = exp(-lambda t) now."),
     _detail("anomaly_above_threshold_ratio", "Share of held-out errors above the base threshold.", "method"),
     _detail("anomaly_above_threshold_mean_error", "Mean of the held-out errors above the base threshold.", "method"),
-    _detail("anomaly_model_quality", "Figure of the model on a split: mae, rmse, mase, r2.", "measure", "split"),
+    _detail(
+        "anomaly_model_quality",
+        "Figure of the model on a split: mae, rmse, mase, r2. Split injected: recall of injected anomalies, and at "
+        "as many alerts the model's and a simple baseline's (level_recall, baseline_recall).",
+        "measure",
+        "split",
+    ),
+    _detail("anomaly_model_injected_delay_seconds", "Median time until an injected anomaly is caught.", unit="seconds"),
+    _detail("anomaly_model_rejections", "Newer models that the promotion gate rejected in a row."),
+    _detail(
+        "anomaly_threshold_shift_ratio",
+        "Width of the threshold of the model in force, own unit, over that of the model before or of a week ago.",
+        "since",
+    ),
     _detail("anomaly_model_generation", "Number of the generation in force."),
     _detail(
         "anomaly_model_trained_timestamp_seconds", "Wall time when the model in force was trained.", unit="seconds"
@@ -115,7 +148,15 @@ DETAIL = (
     _detail(
         "anomaly_model_evaluated_timestamp_seconds", "Wall time when it was last judged on new data.", unit="seconds"
     ),
-    _detail("anomaly_model_info", "1; says what is in force; scope is own or shared.", "architecture", "scope", "champion"),
+    _detail(
+        "anomaly_model_info",
+        "1; says what is in force. Scope is own or shared; beaten_by names a simple member that catches more injected "
+        "anomalies at as many alerts.",
+        "architecture",
+        "scope",
+        "champion",
+        "beaten_by",
+    ),
     _detail("anomaly_model_inference_seconds", "Time to score one window, measured at training.", unit="seconds"),
     _detail("anomaly_training_state", "1 for the state of the newest training run of this series.", "state"),
     _detail("anomaly_training_start_timestamp_seconds", "Wall time when the newest training began.", unit="seconds"),
@@ -125,7 +166,11 @@ DETAIL = (
     _detail("anomaly_training_loss", "Best loss of the newest training run.", "split"),
     _detail("anomaly_training_masked_ratio", "Share of training samples masked as outliers."),
     _detail("anomaly_training_samples", "Observed samples of the newest training run.", "split"),
-    _detail("anomaly_training_needed", "1 when the series has no model in force and waits for one."),
+    _detail(
+        "anomaly_training_needed",
+        "1 when the series waits for a model: none is in force, or the gate rejects every new one (reason rejected).",
+        "reason",
+    ),
 )
 
 SELF = (
@@ -154,6 +199,37 @@ SELF = (
     _self("models", "Models by state.", "target", "state"),
     _self("model_load_failures_total", "Packs or generations that could not be loaded.", "reason", kind="counter"),
     _self("promotions_total", "Models by verdict of the promotion gate.", "verdict", kind="counter"),
+    _self(
+        "injected_anomalies",
+        "Anomalies injected into held-out data of the models in force, when they were judged.",
+        "target",
+        "model",
+        "shape",
+    ),
+    _self("injected_recall_ratio", "Share of them that is caught.", "target", "model", "shape"),
+    _self(
+        "injected_delay_seconds",
+        "Median over the models of their median time until one is caught.",
+        "target",
+        "model",
+        "shape",
+        unit="seconds",
+    ),
+    _self(
+        "tuning_recall_ratio",
+        "Recall of injected anomalies at the alert budget, test part, in the newest tuning; variant untuned or tuned.",
+        "target",
+        "model",
+        "variant",
+    ),
+    _self(
+        "tuning_error_ratio",
+        "Validation error (MAE in scaler units) in the newest tuning; variant untuned or tuned.",
+        "target",
+        "model",
+        "variant",
+    ),
+    _self("tuning_timestamp_seconds", "Wall time when the newest tuning finished.", "target", "model", unit="seconds"),
     _self("training_runs_total", "Training processes by outcome.", "outcome", kind="counter"),
     _self("training_running", "1 while a training process of the target runs.", "target"),
     _self(
@@ -199,9 +275,48 @@ SELF = (
         "canary",
         unit="seconds",
     ),
+    _self("feedback_syncs_total", "Looks at a source of feedback.", "source", "outcome", kind="counter"),
+    _self(
+        "feedback_last_success_timestamp_seconds",
+        "Wall time when a source of feedback was last read.",
+        "source",
+        unit="seconds",
+    ),
+    _self("feedback_skipped_total", "Silences, annotations and blobs that were left out.", "reason", kind="counter"),
+    _self("feedback_statements", "Statements in force.", "verdict"),
+    _self("feedback_conflicts", "Pairs of statements in force that disagree."),
     _self("process_resident_memory_bytes", "Resident memory of this process.", unit="bytes"),
 )
 
+PEOPLE = (
+    MetricSpec(
+        "anomaly_feedback_total", "counter", "Verdicts that people gave on alerts.", ("tag", "verdict"), place="self"
+    ),
+    MetricSpec(
+        "anomaly_alert_precision_ratio",
+        "gauge",
+        "Incidents among the verdicts of the last weeks; absent without verdicts.",
+        ("tag",),
+        place="self",
+    ),
+    MetricSpec(
+        "anomaly_labelled_events",
+        "gauge",
+        "What the models in force say of the stretches that people spoke of: tp, fp, fn, tn.",
+        ("tag", "model", "outcome"),
+        place="self",
+    ),
+    MetricSpec(
+        "anomaly_labelled_precision_ratio", "gauge", "Of those, tp / (tp + fp).", ("tag", "model"), place="self"
+    ),
+    MetricSpec("anomaly_labelled_recall_ratio", "gauge", "Of those, tp / (tp + fn).", ("tag", "model"), place="self"),
+    MetricSpec(
+        "anomaly_labelled_f1_ratio", "gauge", "Of those, 2 tp / (2 tp + fp + fn).", ("tag", "model"), place="self"
+    ),
+)
+"""What people said, per tag; like the exporter's own metrics these never go stale."""
+
+SELF = (*SELF, *PEOPLE)
 ALL = (*ENTITY, *DETAIL, *SELF)
 BY_NAME = {m.name: m for m in ALL}
 

@@ -32,6 +32,12 @@ PARTS: Final[Mapping[str, str]] = {
     "anomaly_threshold_weight": "weight",
     "anomaly_threshold_decay": "decay",
 }
+INJECTED: Final = {
+    "recall": "recall",
+    "level_recall": "recall_beside_baseline",
+    "baseline_recall": "baseline_recall",
+}
+"""Measures of the split ``injected`` and their names among the figures."""
 WITHOUT_MODEL: Final = frozenset({"no_model", "config_changed", "model_failed"})
 
 
@@ -54,7 +60,28 @@ def _base(entry: Entry) -> Iterable[tuple[Extra, Any]]:
 
 def _quality(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     splits = _mapping(entry.figures, "quality")
-    return [((measure, split), value) for split in splits for measure, value in _mapping(splits, split).items()]
+    known = [((measure, split), value) for split in splits for measure, value in _mapping(splits, split).items()]
+    injected = _mapping(entry.figures, "injected")
+    return [*known, *(((measure, "injected"), injected.get(name)) for measure, name in INJECTED.items())]
+
+
+def _injected_delay(entry: Entry) -> Iterable[tuple[Extra, Any]]:
+    return [((), _mapping(entry.figures, "injected").get("delay"))]
+
+
+def _rejections(entry: Entry) -> Iterable[tuple[Extra, Any]]:
+    return [((), entry.gate.get("rejections"))]
+
+
+def _shift(entry: Entry) -> Iterable[tuple[Extra, Any]]:
+    return [((since,), ratio) for since, ratio in _mapping(entry.gate, "shift").items()]
+
+
+def _why_needed(entry: Entry) -> str:
+    """Why a series with a model waits for another one; empty where it does not."""
+    if entry.verdict == SERVED_BY_ALL:
+        return "shared"
+    return "rejected" if entry.gate.get("stuck") is True else ""
 
 
 def _training(key: str) -> Callable[[Entry], Iterable[tuple[Extra, Any]]]:
@@ -68,7 +95,13 @@ def _training_by_split(key: str) -> Callable[[Entry], Iterable[tuple[Extra, Any]
 def _info(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     recipe = str(entry.training.get("recipe", entry.model))
     scope = str(entry.training.get("scope", "own"))
-    return [((str(entry.training.get("architecture", recipe)), scope, recipe), 1)]
+    beaten = "" if _beats(entry) else str(_mapping(entry.figures, "injected").get("baseline", ""))
+    return [((str(entry.training.get("architecture", recipe)), scope, recipe, beaten), 1)]
+
+
+def _beats(entry: Entry) -> bool:
+    """Whether the model catches as much as the best simple baseline at as many alerts; True where nobody knows."""
+    return _mapping(entry.figures, "injected").get("beats_baseline") is not False
 
 
 STATIC: Final[Mapping[str, Callable[[Entry], Iterable[tuple[Extra, Any]]]]] = {
@@ -76,6 +109,9 @@ STATIC: Final[Mapping[str, Callable[[Entry], Iterable[tuple[Extra, Any]]]]] = {
     "anomaly_above_threshold_ratio": _by_method("above", "ratio"),
     "anomaly_above_threshold_mean_error": _by_method("above", "mean_error"),
     "anomaly_model_quality": _quality,
+    "anomaly_model_injected_delay_seconds": _injected_delay,
+    "anomaly_model_rejections": _rejections,
+    "anomaly_threshold_shift_ratio": _shift,
     "anomaly_model_trained_timestamp_seconds": lambda entry: [((), entry.trained_at)],
     "anomaly_model_evaluated_timestamp_seconds": lambda entry: [((), entry.evaluated_at)],
     "anomaly_model_info": _info,
@@ -190,8 +226,14 @@ def _now(name: str, view: TargetView, status: TrainingStatus | None, labels: Lab
     ]
     if name == "anomaly_training_needed":
         # A series that only the shared model serves still waits for its own training.
-        known = [f"{name}{text} {int(entry.verdict == SERVED_BY_ALL)}\n" for entry, text in owned]
-        return _joined([*known, *(f"{name}{text} 1\n" for text in waiting)])
+        reasons = [(text, _why_needed(entry)) for entry, text in owned]
+        reasons += [
+            (labels.text(view.target, entity, item.model), item.reason)
+            for item in view.unscored
+            if item.reason in WITHOUT_MODEL
+            for entity in item.entities
+        ]
+        return _joined(f"{name}{_extended(t, ('reason',), (r,))} {int(bool(r))}\n" for t, r in reasons)
     state = status.state if status else "waiting"
     decided = state if state in ("running", "failed", "stopped") else None
     states = [(text, decided or str(entry.training.get("state", "succeeded"))) for entry, text in owned]

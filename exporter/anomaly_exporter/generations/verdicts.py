@@ -37,11 +37,12 @@ def settle(new: Entry, in_force: Entry | None) -> Entry | None:
         said |= {"reason": OVERTAKEN, "detail": "another model came into force while this one was trained"}
     refused = replace(new, verdict=REJECTED, gate=said, rejected=None)
     figures = {**in_force.figures, "injected": measured} if measured else in_force.figures
-    rejections = said.get("rejections", 0) if judged_beside else in_force.gate.get("rejections", 0)
+    # Where something else came into force, its own count goes on.
+    count = {name: said[name] for name in ("rejections", "stuck") if name in said} if judged_beside else {}
     return replace(
         in_force,
         rejected=refused,
         evaluated_at=max(in_force.evaluated_at, new.evaluated_at),
         figures=figures,
-        gate={**in_force.gate, "rejections": rejections},
+        gate={**in_force.gate, **count},
     )

@@ -43,7 +43,8 @@ FOREST_SECONDS = 0.09
 
 _SIZES = {
     "method": len(METHODS),
-    "measure": 4,  # mae, rmse, mase, r2
+    "measure": 4,  # mae, rmse, mase, r2; the split injected has three of its own
+    "since": 2,  # the model before, a week ago
     "state": 1,
 }
 MEMBERS = 5

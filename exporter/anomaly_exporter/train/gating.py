@@ -117,13 +117,15 @@ def _judged(  # noqa: PLR0917
     baselines = _baselines(ground, block, plan, begin, new, trials, rules)
     at = ground.start + ground.step * (len(ground.x) - 1)
     out = []
-    for i, entry in enumerate(entries):
+    for i, fresh in enumerate(entries):
         remembered = known[i].gate if known[i] is not None and old[i] is not None else {}  # type: ignore[union-attr]
         course = [p for p in map(Point.from_json, remembered.get("course", ())) if p is not None]
         rejections = int(remembered.get("rejections", 0))
         verdict = gate.decide(spec, new.measures[i], old[i], at, course, rejections)
-        _report(entry, verdict)
-        out.append(_with(entry, verdict, {name: float(found[i]) for name, found in baselines.items()}))
+        _report(fresh, verdict)
+        entry = _with(fresh, verdict, {name: float(found[i]) for name, found in baselines.items()})
+        stuck = verdict.rejections >= spec.patience
+        out.append(replace(entry, gate={**entry.gate, "stuck": True}) if stuck else entry)
     return out
 
 

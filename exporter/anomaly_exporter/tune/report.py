@@ -54,8 +54,8 @@ def text(found: Document) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
     verdict = (
-        f"\n{found['target']}: {found['model']} on {found['entities']} series; chosen by recall of injected anomalies\nat"
-        " the alert budget and error on the validation part; TEST RECALL is of data that no choice has seen.\n"
+        f"\n{found['target']}: {found['model']} on {found['entities']} series. Chosen by recall of injected anomalies"
+        " at the alert\nbudget and by error, both on the validation part; TEST RECALL is of data that no choice saw.\n"
     )
     if not found["better"]:
         return "\n".join(lines) + "\n" + verdict + "Nothing was better than the untuned model.\n"

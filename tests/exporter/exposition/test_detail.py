@@ -20,7 +20,16 @@ FIGURES = {
     "quality": {"test": {"mae": 0.5, "rmse": 0.75, "mase": 0.9, "r2": 0.8}, "train": {"mae": 0.25}},
     "base": {"mean_std": 2.5, "p99": 3.5},
     "above": {"mean_std": {"ratio": 0.01, "mean_error": 4.5}},
+    "injected": {
+        "recall": 0.75,
+        "delay": 120,
+        "recall_beside_baseline": 0.8,
+        "baseline": "seasonal",
+        "baseline_recall": 0.9,
+        "beats_baseline": False,
+    },
 }
+GATE = {"rejections": 12, "stuck": True, "shift": {"current": 1.5}}
 TRAINING = {
     "state": "succeeded",
     "recipe": "zscore",
@@ -38,7 +47,7 @@ TRAINING = {
 
 def _view(**fields: Any) -> TargetView:
     entries = [
-        entry_of("cpu", {"namespace": "dbs", "container": "web"}, figures=FIGURES, training=TRAINING),
+        entry_of("cpu", {"namespace": "dbs", "container": "web"}, figures=FIGURES, training=TRAINING, gate=GATE),
         entry_of("cpu", {"namespace": "das", "container": "web"}, figures={"base": 7}, training={"epochs": "many"}),
     ]
     members = np.array([[1.5, np.nan], [0.5, 0.25]], np.float32)
@@ -81,7 +90,13 @@ def test_every_figure_of_a_generation_is_on_the_page() -> None:
         ("anomaly_model_generation",): 4,
         ("anomaly_model_trained_timestamp_seconds",): NOW - 600,
         ("anomaly_model_evaluated_timestamp_seconds",): NOW - 500,
-        ("anomaly_model_info", "zscore", "own", "zscore"): 1,
+        ("anomaly_model_quality", "recall", "injected"): 0.75,
+        ("anomaly_model_quality", "level_recall", "injected"): 0.8,
+        ("anomaly_model_quality", "baseline_recall", "injected"): 0.9,
+        ("anomaly_model_injected_delay_seconds",): 120,
+        ("anomaly_model_rejections",): 12,
+        ("anomaly_threshold_shift_ratio", "current"): 1.5,
+        ("anomaly_model_info", "zscore", "own", "zscore", "seasonal"): 1,
         ("anomaly_model_inference_seconds",): 1e-05,
         ("anomaly_training_state", "succeeded"): 1,
         ("anomaly_training_start_timestamp_seconds",): NOW - 700,
@@ -94,9 +109,15 @@ def test_every_figure_of_a_generation_is_on_the_page() -> None:
         ("anomaly_training_samples", "train"): 700,
         ("anomaly_training_samples", "validation"): 150,
         ("anomaly_training_samples", "test"): 150,
-        ("anomaly_training_needed",): 0,
+        ("anomaly_training_needed", "rejected"): 1,
     }
     assert {name for name, *_ in values} == {spec.name for spec in DETAIL}
+
+
+def test_a_model_that_waits_for_nothing_and_beats_its_baseline_says_so() -> None:
+    values = _values(_render(_view()), "das")
+    assert values["anomaly_training_needed", ""] == 0
+    assert values["anomaly_model_info", "zscore", "own", "zscore", ""] == 1
 
 
 def test_figures_that_do_not_exist_or_are_no_numbers_are_absent() -> None:
@@ -108,7 +129,7 @@ def test_figures_that_do_not_exist_or_are_no_numbers_are_absent() -> None:
 
 def test_a_series_without_a_model_waits_for_training() -> None:
     assert _values(_render(_view()), "new") == {
-        ("anomaly_training_needed",): 1,
+        ("anomaly_training_needed", "no_model"): 1,
         ("anomaly_training_state", "waiting"): 1,
     }
 
