@@ -104,7 +104,7 @@ def known(target: str | None, config: Config) -> tuple[str, ...]:
 def begin(metrics: SelfMetrics) -> None:
     """Show the counters of trainings from 0 on."""
     metrics.begin("training_runs_total", "outcome", ("succeeded", "failed", "stopped"))
-    metrics.begin("promotions_total", "verdict", ("promoted",))
+    metrics.begin("promotions_total", "verdict", ("promoted", "rejected"))
 
 
 def publish(config: Config, statuses: Mapping[str, TrainingStatus], metrics: SelfMetrics) -> None:

@@ -247,7 +247,11 @@ class LocalLauncher:
                 self._update(name, stage_memory={**known, stage: memory})
             case {"event": "trained", "entities": int(entities), "failed": dict(failed)}:
                 if self._counts(name):
+                    rejected = event.get("rejected")
                     self._metrics.inc("promotions_total", max(entities, 0), verdict="promoted")
+                    self._metrics.inc(
+                        "promotions_total", max(rejected, 0) if isinstance(rejected, int) else 0, verdict="rejected"
+                    )
                 with self._lock:
                     before = self._courses[name].status.failed if name in self._courses else {}
                 self._update(name, failed={**before, **{str(k): int(v) for k, v in failed.items()}})

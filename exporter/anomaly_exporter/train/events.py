@@ -1,8 +1,8 @@
 """What a training tells whoever started it: one event at a time, as JSON lines or for people.
 
 ``start`` (target, entities, samples_read), ``progress`` (target, model, done, total; within a fit also epoch, and loss
-by split), ``stage`` (stage, rss_bytes), ``trained`` (target, model, entities, failed, generation), ``done`` (target,
-outcome, seconds).
+by split), ``stage`` (stage, rss_bytes), ``trained`` (target, model, entities put in force, rejected by the gate, failed,
+generation), ``done`` (target, outcome, seconds).
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def sentence(event: dict[str, Any]) -> str:
             return f"{event['target']}: {event['entities']} entities, {event['samples_read']} new samples read"
         case "trained":
             failed = ", ".join(f"{n} {reason}" for reason, n in sorted(event["failed"].items()))
+            rejected = f"; {event['rejected']} rejected by the gate" if event.get("rejected") else ""
             return (
                 f"{event['target']}: {event['entities']} trained with {event['model']}, generation "
-                f"{event['generation']}" + (f"; not trained: {failed}" if failed else "")
+                f"{event['generation']}{rejected}" + (f"; not trained: {failed}" if failed else "")
             )
         case "done":
             return f"{event['target']}: {event['outcome']} after {event['seconds']:.1f} s"
