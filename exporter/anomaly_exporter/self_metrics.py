@@ -32,7 +32,7 @@ class UndeclaredMetricError(Exception):
 class SelfMetrics:
     """Values of the self metrics; every method may be called from any thread.
 
-    Names may be given with or without the prefix ``anomaly_exporter_``. Counters only ever rise.
+    Names that begin with ``anomaly_exporter_`` may be given without that. Counters only ever rise.
 
     Raises:
         UndeclaredMetricError: by every method, for an undeclared name, wrong labels, or ``set`` of a counter.
@@ -131,7 +131,7 @@ def resident_memory() -> int | None:
 
 
 def _spec(name: str) -> MetricSpec:
-    full = name if name.startswith(PREFIX) else PREFIX + name
+    full = name if name in _SPECS else PREFIX + name
     if full not in _SPECS:
         raise UndeclaredMetricError(f"{full} is not declared: add a MetricSpec to metrics.SELF")
     return _SPECS[full]

@@ -34,7 +34,7 @@ class Scores:
     ``shape``: index into shapes.NAMES of what departs, -1 for the rest. ``slope`` [S, F]: own units per second, NaN =
     unknown. ``seconds_to_limit`` [S, F]: NaN where nothing leaks or no limit is known. ``regime``: wall time of the newest change of regime, NaN where there was none;
     ``provisional``: above 1 while scores are judged against its level, since no model knows it yet.
-    ``since``: data time of the first anomalous point of the alert that is on, NaN where none is.
+    ``since``: wall time of the first anomalous point of the alert that is on, NaN where none is.
     ``confidence`` [S]: how far the threshold can be trusted for the history behind it, 0 to 1.
     """
 

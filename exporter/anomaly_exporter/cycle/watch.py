@@ -218,7 +218,8 @@ class Watch:
             rules = self._rules[group.model]
             try:
                 found = group.score(tail, rules, self.target.features, rules.replay(series))
-                scores.append(replace(found, regime=self._on_wall(found.regime)))
+                regime, since = self._on_wall(found.regime), self._on_wall(found.since)
+                scores.append(replace(found, regime=regime, since=since))
             except Exception:
                 log.exception(
                     "a pack cannot be scored",

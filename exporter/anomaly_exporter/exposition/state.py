@@ -37,6 +37,7 @@ def _above_one(level: npt.NDArray[np.float32]) -> F64:
 
 
 PER_SERIES: Final[Mapping[str, Callable[[Scores], npt.NDArray[Any] | None]]] = {
+    "anomaly_since_timestamp_seconds": lambda s: s.since,
     "anomaly_regime_changed_timestamp_seconds": lambda s: s.regime,
     "anomaly_regime_threshold_ratio": lambda s: None if s.provisional is None else _above_one(s.provisional),
 }

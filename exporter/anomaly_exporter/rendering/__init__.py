@@ -6,13 +6,28 @@ from anomaly_exporter.config import Config
 
 from .alertmanager import configuration
 from .alertmanagerconfig import objects
+from .anomalies import alerts as _anomalies
 from .rules import all_alerts, groups, plain_rules, prometheus_rule
 from .yaml_text import dump, dump_all
 
-__all__ = ["all_alerts", "configuration", "groups", "objects", "plain_rules", "prometheus_rule", "render_text"]
+__all__ = [
+    "all_alerts",
+    "configuration",
+    "entity_alerts",
+    "groups",
+    "objects",
+    "plain_rules",
+    "prometheus_rule",
+    "render_text",
+]
 
 KINDS = ("rules", "alertmanager", "alertmanagerconfig")
 FORMATS = ("crd", "plain")
+
+
+def entity_alerts(config: Config) -> frozenset[str]:
+    """Names of the alerts about entities, unlike those about the exporter itself."""
+    return frozenset(alert.name for alert in _anomalies(config))
 
 
 def render_text(

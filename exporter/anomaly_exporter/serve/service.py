@@ -25,6 +25,8 @@ from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot
 from anomaly_exporter.sources import ScrapeSource, Source, SourceCounters, SourceError, open_source
 
+from .figures import Figures
+from .listening import Ears
 from .site import Site
 
 log = logging.getLogger(__name__)
@@ -68,9 +70,12 @@ class Service:
             self._source, self._history, generations, self._clock, self.metrics, shard, Shelf(self._blobs)
         )
         self._cycle = Cycle(config, resources)
+        self.feedback = Feedback(self._blobs, self._clock.wall)
+        self._ears = Ears(config, self._clock, self.feedback, self.metrics) if shard.ordinal == 0 else None
         self._labels, self._details = Labels(config), DetailCache()
         self.launcher = launcher or open_launcher(config_path, config, self._clock, self.metrics, shard=shard)
         self.station = Station(self._clock, self.metrics)
+        self._figures = Figures(self._blobs, self.metrics)
         self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
         self.server = Server(addresses, self.site.handle, _limits(config), self.metrics)
         self.control = self._open_control(generations) if config.control.enabled else None
@@ -95,6 +100,8 @@ class Service:
         _begin(self._source, self._history)
         self._thread.start()
         self.launcher.start()
+        if self._ears:
+            self._ears.start()
 
     def stop(self) -> None:
         """End training, cycles and server, in this order; each within a deadline. Idempotent."""
@@ -102,6 +109,8 @@ class Service:
         self._wake.set()
         if self.control:
             self.control.stop()
+        if self._ears:
+            self._ears.stop()
         self.launcher.stop()
         if self._thread.ident is not None:
             self._thread.join(5.0)
@@ -116,7 +125,7 @@ class Service:
             snapshot=lambda: current.snapshot if (current := self.site.current()) else None,
             launcher=self.launcher,
             generations=generations,
-            feedback=Feedback(self._blobs, self._clock.wall),
+            feedback=self.feedback,
             clock=self._clock,
         )
         try:
@@ -207,6 +216,8 @@ class Service:
         self._cycle.reconfigure(config, source)
         self._labels, self._details = Labels(config), DetailCache()
         self.launcher.reconfigure(config)
+        if self._ears:
+            self._ears.reconfigure(config)
         self.server.limits = _limits(config)
         self._configured()
         log.info("a new configuration is in force", extra={"targets": len(config.targets)})
@@ -219,6 +230,9 @@ class Service:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.launcher.observe(snapshot)
+        self._figures.publish(snapshot)
+        if self._ears:
+            self._ears.observe(snapshot)
         if self._config.canary.enabled and any(v.target == CANARY_TARGET and v.scored for v in snapshot.views):
             self.station.scored()
         metrics = render_metrics(snapshot, self._config, self._labels)
