@@ -29,11 +29,13 @@ DIFFERENT = 4.0
 OUTSIDE = 0.8
 """Share of the new points that must lie beyond all but 2 % of the old ones."""
 STEADY = 0.3
-"""Largest difference between both halves of the new part, as a share of the change."""
+"""Largest difference between both halves of the new part and its newest points, as a share of the change."""
 SHARP = 0.5
 """Smallest share of the change that happens between the two points around the cut."""
 SCORE = 1.5
 """The range of all but a tenth of the old points is about as many thirds of a usual threshold: makes sizes scores."""
+NEAR = 3
+"""Points by which ranks may miss the place of a step."""
 MOST_CUTS = 12
 
 
@@ -148,10 +150,10 @@ def _newest_cut(y: F64, raw: F64, spec: RegimeSpec, size: int, usual: int) -> in
         cut = _cut(y[low:])
         if cut == 0:
             break
-        cut += low
+        cut = _sharpest(y, cut + low, reach)
         if not _stands_still(raw, cut) and _is_regime(y[max(cut - usual, 0) : cut], y[cut:], reach, spec, size):
             found = cut
-        low = cut
+        low = max(cut, low + 1)
     return found
 
 
@@ -172,6 +174,18 @@ def _cut(y: F64) -> int:
     score[: LEAST_AFTER - 1], score[len(score) - LEAST_AFTER + 1 :] = 0, 0
     best = int(np.argmax(score))
     return best + 1 if score[best] >= DIFFERENT * np.sqrt(0.5) else 0
+
+
+def _sharpest(y: F64, cut: int, reach: F64) -> int:
+    """The point near ``cut`` where the largest step is: ranks find the change, and miss its place by a point or two."""
+    best, largest = cut, -1.0
+    for at in range(max(cut - NEAR, 2), min(cut + NEAR, len(y) - 2) + 1):
+        pairs = np.concatenate([y[at - 2 : at], y[at : at + 2]])
+        known = np.isfinite(pairs).all(axis=0) & (reach > 0)
+        step = float((np.abs(pairs[2:].sum(axis=0) - pairs[:2].sum(axis=0))[known] / reach[known]).sum())
+        if step > largest:
+            best, largest = at, step
+    return best
 
 
 def _rank_sums(column: F64, seen: npt.NDArray[np.bool_]) -> F64:
@@ -218,7 +232,8 @@ def _of_feature(old: F64, new: F64, reach: float, spec: RegimeSpec, size: int) -
     change = float(np.median(new) - middle)
     beyond = new > high if change > 0 else new < low
     half = len(new) // 2
-    steady = abs(float(np.median(new[half:]) - np.median(new[:half]))) <= STEADY * abs(change)
+    middles = [float(np.median(part)) for part in (new[:half], new[half:], new[-2 * LEAST_AFTER :])]
+    steady = max(middles) - min(middles) <= STEADY * abs(change)
     sharp = abs(float(np.median(new[:2]) - np.median(old[-2:]))) >= SHARP * abs(change)
     size_as_score = SCORE * abs(change) / max(float(top - bottom), reach, 1e-12)
     lasted = len(new) * size >= float(spec.needed(np.asarray(size_as_score)))

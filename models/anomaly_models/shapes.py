@@ -58,7 +58,8 @@ def classify(x: F32, deviation: F32, flat: Bool, zero: Bool, leaking: Bool) -> I
     y, enough = _whole(x[:, -LOOK_BACK:])
     with np.errstate(invalid="ignore"):
         known = np.where(np.isfinite(deviation), np.sign(deviation), 0)
-        side = np.where(known != 0, known, np.where(enough, np.sign(y[:, -1:].sum(axis=1) - np.median(y, axis=1)), 0))
+        newest = y[:, -1:].sum(axis=1) - (np.median(y, axis=1) if y.shape[1] else 0)
+        side = np.where(known != 0, known, np.where(enough, np.sign(newest), 0))
     out = np.select([side > 0, side < 0], [SPIKE, DIP], NONE)
     if y.shape[1] >= LEAST:
         out = np.where(enough & _shifted(y), LEVEL_SHIFT, out)
