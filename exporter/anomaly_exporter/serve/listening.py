@@ -143,7 +143,7 @@ class Ears:
     def _judge(self, config: Config, snapshot: Snapshot | None) -> None:
         """The confusion matrix of the models in force, per tag and model."""
         found = confusion(config, snapshot) if snapshot else {}
-        events = {
+        events: Numbers = {
             (tag, model, outcome): float(getattr(c, outcome))
             for (tag, model), c in found.items()
             for outcome in OUTCOMES
