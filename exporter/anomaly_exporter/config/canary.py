@@ -89,6 +89,7 @@ def canary_target(canary: Canary) -> dict[str, Any]:
             "contamination": 0,
             "scope": "own",
         },
+        "gate": {"enabled": False},  # its history is anomalous on purpose
         "threshold": {"base": "mad", "floor": FLOOR, "ceiling": CEILING},
         "alerting": {"persistence": 2, "clear_after": 2, "minimum_deviation": SPIKE / 2},
     }

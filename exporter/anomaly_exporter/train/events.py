@@ -1,8 +1,8 @@
 """What a training tells whoever started it: one event at a time, as JSON lines or for people.
 
 ``start`` (target, entities, samples_read), ``progress`` (target, model, done, total; within a fit also epoch, and loss
-by split), ``stage`` (stage, rss_bytes), ``trained`` (target, model, entities put in force, rejected by the gate, failed,
-generation), ``done`` (target, outcome, seconds).
+by split), ``stage`` (stage, rss_bytes), ``trained`` (target, model, entities put in force, rejected by the gate,
+failed, generation), ``done`` (target, outcome, seconds).
 """
 
 from __future__ import annotations
