@@ -38,7 +38,7 @@ def test_a_training_is_started_followed_and_stopped(trained: tuple[Bench, Any]) 
     bench, launching = trained
     assert bench.api("POST", "/trainings", {"targets": ["cpu"]}).status == 202
     wait_for(lambda: training(bench)["state"] == "running", 10, "the training to run")
-    assert launching.begun("cpu") == 1
+    wait_for(lambda: launching.begun("cpu") == 1, 10, "its process")
     assert training(bench)["started_at"] is not None
     answer = bench.api("DELETE", "/trainings/cpu")
     assert answer.status == 200, answer.text

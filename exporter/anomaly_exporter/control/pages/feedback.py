@@ -53,13 +53,12 @@ def show(desk: Desk, viewer: Viewer, fields: Fields, notes: list[Note]) -> bytes
         f'<div class="pair">{html.choose("target", "target", targets, target)}{labels}</div>'
         '<fieldset><legend>When</legend><span class="hint">UTC. Include the whole anomaly.</span></fieldset>'
         f'<div class="pair">{html.field("from", "from", start, kind="datetime-local", more=when)}'
-        f"{html.field('to', 'to', end, kind='datetime-local', more=when)}</div>"
-        f'<div class="pair">{_remedies(desk, fields)}</div>'
+        f"{html.field('to', 'to', end, kind='datetime-local', more=when)}{_remedies(desk, fields)}</div>"
         f"{html.area('comment', 'Comment', _one(fields, 'comment'), 2000)}"
         f'<p class="acts">{html.button("Keep it", style="wide", allowed=allowed)}{html.link("./", "Cancel")}</p>'
     )
     body = f'<section class="card">{html.form("feedback", viewer, inside)}</section>\n{_known(desk, viewer, allowed)}'
-    return html.page("Feedback", "/feedback", body, viewer, notes)
+    return html.page("Feedback on an alert", "/feedback", body, viewer, notes)
 
 
 def wanted(fields: Fields) -> dict[str, Any]:

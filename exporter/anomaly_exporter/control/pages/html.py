@@ -76,8 +76,9 @@ def _footer(viewer: Viewer | None) -> str:
 def _note(note: Note) -> str:
     lines = "".join(f"<li>{text(line)}</li>" for line in note.lines)
     role = "alert" if note.kind == "bad" else "status"
+    words = note.words[:1].upper() + note.words[1:]
     return (
-        f'<div class="card note {attribute(note.kind)}" role="{role}"><p>{text(note.words)}</p>'
+        f'<div class="card note {attribute(note.kind)}" role="{role}"><p>{text(words)}</p>'
         f"{f'<ul>{lines}</ul>' if lines else ''}</div>\n"
     )
 

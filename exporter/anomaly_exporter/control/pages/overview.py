@@ -91,12 +91,13 @@ def _score_row(desk: Desk, result: documents.Result) -> Sequence[str]:
     expected = html.link("feedback", "it was expected", {**fields, "verdict": "expected"})
     incident = html.link("feedback", "it was an incident", {**fields, "verdict": "incident"})
     labels = result.labels
+    say = f'<small class="line">{expected}<br>{incident}</small>' if result.score >= 1 else ""
     return (
         series(" / ".join(own), f"{labels['metric']}, {labels['model']}"),
         f'<b class="{style}">{result.score:.2f}</b>',
         number(top.observed),
         number(top.expected),
-        f"<small>{expected}<br>{incident}</small>",
+        say,
     )
 
 

@@ -27,7 +27,7 @@ def show(desk: Desk, viewer: Viewer, fields: Mapping[str, list[str]], notes: lis
     if not active:
         nothing = f"<p>No training runs or is asked for.</p>{html.link('train', 'Start one')}"
         body = f'<section class="card">{nothing}</section>'
-        return html.page("Stop", "/stop", body, viewer, notes)
+        return html.page("Stop a training", "/stop", body, viewer, notes)
     rows = [_row(training, viewer, allowed) for training in active]
     everybody = ""
     if len(active) > 1:
@@ -37,7 +37,7 @@ def show(desk: Desk, viewer: Viewer, fields: Mapping[str, list[str]], notes: lis
         '<section class="card"><p>A training that is stopped loses nothing: the models in force stay in force.</p>'
         f"{html.table(('Target', 'Status', 'Started', ''), rows)}{everybody}</section>\n"
     )
-    return html.page("Stop", "/stop", body, viewer, notes)
+    return html.page("Stop a training", "/stop", body, viewer, notes)
 
 
 def _row(training: documents.Training, viewer: Viewer, allowed: bool) -> tuple[str, ...]:

@@ -31,9 +31,10 @@ a{color:var(--act)}
 .soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.run{color:var(--act)}
 small,.hint{font-size:.875rem;color:var(--soft)}
 table{border-collapse:collapse;width:100%}
-th,td{text-align:left;vertical-align:top;padding:.5rem .75rem .5rem 0;border-top:1px solid var(--line)}
+th,td{text-align:left;vertical-align:top;padding:.5rem .75rem .5rem 0;border-top:1px solid var(--line);
+min-width:5.75rem}
 thead th{border-top:0;font-weight:600;color:var(--soft);font-size:.875rem}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;padding-right:2rem}
 td form{display:inline}
 fieldset{border:0;padding:0;margin:0 0 1.25rem;min-width:0}
 legend,label.f{font-weight:600;padding:0;display:block;margin-bottom:.15rem}
@@ -41,13 +42,14 @@ legend,label.f{font-weight:600;padding:0;display:block;margin-bottom:.15rem}
 .choice{display:flex;gap:.6rem;align-items:flex-start;padding:.4rem 0}
 .choice input{margin:.3rem 0 0;flex:none}
 .choice span{min-width:0;overflow-wrap:anywhere}
-.hint{display:block;font-weight:400}
+.hint{display:block;font-weight:400;margin-top:.2rem}
 input:not([type=radio],[type=checkbox]),select,textarea{font:inherit;color:inherit;background:var(--page);width:100%;
 border:1px solid var(--line);border-radius:.35rem;padding:.5rem .6rem;min-height:2.75rem}
 input[type=radio],input[type=checkbox]{width:1.15rem;height:1.15rem;accent-color:var(--act)}
 textarea{min-height:5rem;resize:vertical}
 button,.button{font:inherit;font-weight:600;border:1px solid var(--act);border-radius:.35rem;padding:.55rem 1.1rem;
-min-height:2.75rem;background:var(--act);color:var(--on);cursor:pointer;text-decoration:none;display:inline-block}
+min-height:2.75rem;background:var(--act);color:var(--on);cursor:pointer;text-decoration:none;display:inline-block;
+white-space:nowrap}
 button.quiet,.button.quiet{background:transparent;color:var(--act);font-weight:400}
 button.stop{background:var(--bad);border-color:var(--bad)}
 button[disabled]{opacity:.5;cursor:not-allowed}
@@ -57,8 +59,10 @@ footer button{min-height:0;padding:.15rem .6rem}
 summary{cursor:pointer;padding:.4rem 0;margin-bottom:.5rem}
 bdi{overflow-wrap:anywhere}
 .entity{display:block;font-weight:600}
+.line{white-space:nowrap}
 @media(max-width:40rem){header,main,footer{padding-left:.75rem;padding-right:.75rem}
 .card{padding:.85rem}
+header{justify-content:space-between}header b{width:100%}
 table,tbody,tr,td{display:block}thead{display:none}
 tr{border-top:1px solid var(--line);padding:.6rem 0}tbody tr:first-child{border-top:0}
 td,td.n{border:0;padding:.1rem 0;text-align:left}

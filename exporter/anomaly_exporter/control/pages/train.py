@@ -46,7 +46,7 @@ def show(desk: Desk, viewer: Viewer, fields: Fields, notes: list[Note]) -> bytes
     if not allowed:
         notes = [*notes, *html.may_not(viewer, "operator")]
     body = f'<section class="card">{html.form("train", viewer, inside)}</section>\n'
-    return html.page("Train", "/train", body, viewer, notes)
+    return html.page("Start a training", "/train", body, viewer, notes)
 
 
 def wanted(fields: Fields) -> documents.StartTrainings | dict[str, Any]:
