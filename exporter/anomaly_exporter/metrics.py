@@ -168,7 +168,7 @@ DETAIL = (
     _detail("anomaly_training_samples", "Observed samples of the newest training run.", "split"),
     _detail(
         "anomaly_training_needed",
-        "1 when the series waits for a model: none is in force, or the gate rejects every new one (reason rejected).",
+        "1 when the series waits for a model; reasons are in docs/feedback.md.",
         "reason",
     ),
 )

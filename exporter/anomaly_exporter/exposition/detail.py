@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from anomaly_exporter.generations import SERVED_BY_ALL, Entry
+from anomaly_exporter.generations import Entry
 from anomaly_exporter.metrics import BY_NAME, DETAIL
 from anomaly_exporter.snapshot import Scores, Snapshot, TargetView, TrainingStatus
 
 from .labels import Labels, escape, extended
+from .needs import why_needed
 from .page import Page, Text
 from .samples import lines
 from .state import PER_FEATURE, PER_SERIES, detail_lines
@@ -75,13 +76,6 @@ def _rejections(entry: Entry) -> Iterable[tuple[Extra, Any]]:
 
 def _shift(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     return [((since,), ratio) for since, ratio in _mapping(entry.gate, "shift").items()]
-
-
-def _why_needed(entry: Entry) -> str:
-    """Why a series with a model waits for another one; empty where it does not."""
-    if entry.verdict == SERVED_BY_ALL:
-        return "shared"
-    return "rejected" if entry.gate.get("stuck") is True else ""
 
 
 def _training(key: str) -> Callable[[Entry], Iterable[tuple[Extra, Any]]]:
@@ -226,7 +220,12 @@ def _now(name: str, view: TargetView, status: TrainingStatus | None, labels: Lab
     ]
     if name == "anomaly_training_needed":
         # A series that only the shared model serves still waits for its own training.
-        reasons = [(text, _why_needed(entry)) for entry, text in owned]
+        reasons = [
+            (text, why_needed(view.target, view.wall, scores, i, labels))
+            for scores in view.scores
+            for i, text in enumerate(labels.of(view.target, scores.entries))
+            if scores.owned[i]
+        ]
         reasons += [
             (labels.text(view.target, entity, item.model), item.reason)
             for item in view.unscored

@@ -46,6 +46,14 @@ class Labels:
         self._further: dict[tuple[str, int, str], tuple[tuple[Entry, ...], list[str]]] = {}
         self._asked: set[tuple[str, int]] = set()
 
+    def longest(self, target: str, factor: float) -> float:
+        """Wall seconds of ``factor`` training intervals of a target."""
+        return factor * self._targets[target].training.every / self._config.timing.speed
+
+    def wall_duration(self, data_seconds: float) -> float:
+        """Wall seconds that ``data_seconds`` take."""
+        return data_seconds / self._config.timing.speed
+
     def of(self, target: str, entries: tuple[Entry, ...]) -> list[str]:
         """One text per entry."""
         key = (target, id(entries))
