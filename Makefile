@@ -10,7 +10,7 @@ export OPENBLAS_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
-.PHONY: install system demo test lint bench reference dashboards sync lock clean help
+.PHONY: install system browser demo test lint bench reference dashboards sync lock clean help
 
 install: $(VENV)/.installed ## create .venv with the pinned, hashed dependencies and this project
 
@@ -26,10 +26,14 @@ system: ## install Debian's Prometheus and Alertmanager (used by demo and tests)
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null \
 	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager; }
 
+browser: ## install Debian's Chromium (used by the tests of the pages)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium; }
+
 demo: install system ## run the main job: history, training, scoring, alert, mail (ARGS=--once exits after the mail)
 	$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: install system lint ## lint, types, architecture, then every test (ARGS="-k name" selects)
+test: install system browser lint ## lint, types, architecture, then every test (ARGS="-k name" selects)
 	$(BIN)/pytest $(ARGS)
 
 lint: install ## ruff, mypy --strict, import-linter

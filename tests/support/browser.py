@@ -135,7 +135,7 @@ class Browser:
 def chromium(folder: Path) -> Iterator[Browser]:
     """A browser with a new profile in ``folder``; the test fails and says what to install where there is none."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    assert program, f"none of {', '.join(PROGRAMS)} is installed: make system"
+    assert program, f"none of {', '.join(PROGRAMS)} is installed: make browser"
     process = subprocess.Popen(
         [
             program,
