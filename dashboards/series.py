@@ -58,6 +58,8 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.line(8, (14, siblings(labels)), (10, sibling_heatmap(labels)))
     layout.row("How the threshold came about")
     layout.line(8, (9, threshold_parts(labels, where)), (7, weights(labels, where)), (8, errors(labels, where)))
+    layout.row("What each member of the model auto says")
+    layout.line(8, (24, members(labels, where)))
     layout.row("Model in force")
     layout.line(5, (24, card(labels, where)))
     layout.line(6, (24, quality(labels, where)))
@@ -106,8 +108,9 @@ def state(where: str) -> sdk.Panel:
 def score_now(where: str) -> sdk.Panel:
     about = About(
         "Score",
-        "Reconstruction error divided by threshold, the highest of the chosen series: 1 and above is anomalous, for "
-        "every model and metric.",
+        "How anomalous the newest sample is, the highest of the chosen series: 1 and above is anomalous, for every "
+        "model and metric. Reconstruction error divided by threshold; of the model auto how rare the sample is, "
+        "1 exactly at the alert budget.",
         "no score",
     )
     query = Query(f"max({one(f'anomaly_score{where}')})")
@@ -163,7 +166,8 @@ def observed(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Observed value and expected band: $metric",
         "The line is what was observed, in the series' own unit (cores, bytes); the dashed line is what the model "
-        "expected, the band is where the observation may lie. Leaving the band and a score of 1 are the same thing. "
+        "expected, the band is where the observation may lie. Leaving the band and a score of 1 are the same thing, "
+        "but for the model auto: there it is its autoencoder's band, and other members may object inside it. "
         "Red stripes are firing alerts, blue ones rollouts, purple ones restarts." + WHICH,
         NO_VALUES,
     )
@@ -209,7 +213,8 @@ def error(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Reconstruction error and adaptive threshold: $metric",
         "The error says how far the newest window is from what the model makes of it, in units of the series' usual "
-        "spread. Above the threshold it is anomalous. The threshold moves slowly: it joins earlier models' experience "
+        "spread. Above the threshold it is anomalous; of the model auto both are its autoencoder's, one opinion among "
+        "several. The threshold moves slowly: it joins earlier models' experience "
         "with the newest held-out data, see below." + WHICH,
         NO_SCORE,
     )
@@ -232,8 +237,8 @@ def error(labels: Labels, where: str) -> sdk.Panel:
 def score(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Score of every chosen series and model: $metric",
-        "Error divided by threshold, so that all series and models share one scale. Above the dashed line at 1 a "
-        "series is anomalous. At most the ten worst of the time range.",
+        "Error divided by threshold, or rarity against the alert budget (auto): all series and models share one scale. "
+        "Above the dashed line at 1 a series is anomalous. At most the ten worst of the time range.",
         NO_SCORE,
     )
     expr = f"{one(f'anomaly_score{where}')} and on ({labels.identity}) {worst(labels, where, 10, by='metric')}"
@@ -330,6 +335,26 @@ def weights(labels: Labels, where: str) -> sdk.Panel:
         low=0,
         high=1,
         overrides=[named("share (E w)", color=fixed(WARN), custom__lineWidth=3, custom__fillOpacity=20)],
+    )
+
+
+def members(labels: Labels, where: str) -> sdk.Panel:
+    about = About(
+        "Score of every member",
+        "What each member of the model auto would say alone, on the scale of the score: above the dashed line at 1 it "
+        "alone would use up the alert budget. Their common verdict is the score above: several that object a little "
+        "count more than one, and what happens every day at this time counts less." + WHICH,
+        "no series of the model auto, or /metrics/detail is not scraped",
+    )
+    expr = f"{one(f'anomaly_member_score{where}')} and on ({labels.identity}) {worst(labels, where, 1)}"
+    return timeseries(
+        about,
+        [Query(f"max by (member) ({expr})", "{{member}}")],
+        unit="none",
+        low=0,
+        soft_high=1.2,
+        steps=((None, "transparent"), (1, BAD)),
+        marked=True,
     )
 
 

@@ -20,7 +20,7 @@ from anomaly_models.regime import RegimeSpec
 from anomaly_models.thresholds import ThresholdSpec
 from anomaly_models.time_of_day import Calendar
 
-from .config import Alerting, Config, Model, Target, Threshold, Training
+from .config import Alerting, Config, Model, Regime, Target, Threshold, Training
 
 SHORTEST_REGIME = 12
 """Fewest steps that show whether a level is steady."""
@@ -50,11 +50,15 @@ def ranges(target: Target) -> Ranges:
 
 def regime_spec(target: Target) -> RegimeSpec | None:
     """When a new level of ``target`` is a new normal, None = never."""
-    section = target.regime
+    return regime(target.regime, target.step)
+
+
+def regime(section: Regime, step: int) -> RegimeSpec | None:
+    """When a new level of series with a sample every ``step`` seconds is a new normal, None = never."""
     if not section.enabled:
         return None
-    after = max(-(-section.after // target.step), SHORTEST_REGIME)
-    return RegimeSpec(after, section.extreme, max(section.longest // target.step, after))
+    after = max(-(-section.after // step), SHORTEST_REGIME)
+    return RegimeSpec(after, section.extreme, max(section.longest // step, after))
 
 
 def clean(training: Training, zero_gap: int, seed: int) -> CleaningSpec:

@@ -126,7 +126,7 @@ def _check_columns(panel: Board, names: set[str]) -> None:
 @pytest.mark.parametrize(
     "chosen",
     [
-        {"env": "k8s-prod", "namespace": "crab", "container": "crabserver", "metric": "cpu", "model": "cnn_lstm"},
+        {"env": "k8s-prod", "namespace": "crab", "container": "crabserver", "metric": "cpu", "model": "auto"},
         {"node": "node-1", "metric": "resources"},
     ],
     ids=["container", "node"],

@@ -37,8 +37,8 @@ FIGURES: Final = {
 }
 TRAINING: Final = {
     "state": "succeeded",
-    "recipe": "cnn_lstm",
-    "architecture": "autoencoder",
+    "recipe": "auto",
+    "architecture": "auto(cnn_lstm)",
     "samples": {"train": 7000, "validation": 1500, "test": 1500},
     "epochs": 12,
     "best_epoch": 9,
@@ -53,7 +53,7 @@ REPLICAS: Final = ("anomaly-exporter-a", "anomaly-exporter-b")
 
 def config(profile: str = "kps") -> Config:
     """Two targets of one feature and one of several, under a label profile."""
-    model = {"models": ["cnn_lstm"]}
+    model = {"models": ["auto"]}
     return config_of(
         {"name": "cpu", "metric": "cpu", **model},
         {"name": "memory", "metric": "memory", **model},
@@ -65,7 +65,7 @@ def config(profile: str = "kps") -> Config:
             "queries": [{"name": name, "expr": "x"} for name in FEATURES],
             **model,
         },
-        models={"cnn_lstm": {"recipe": "cnn_lstm"}},
+        models={"auto": {"recipe": "auto", "autoencoder": "cnn_lstm"}},
         exposition={"profile": profile},
     )
 
@@ -114,7 +114,7 @@ def _entries() -> dict[str, tuple[Any, ...]]:
     more = {"figures": FIGURES, "training": TRAINING}
     containers = [{"namespace": namespace, "container": container} for namespace, container in SERVICES]
     labels = {"cpu": containers, "memory": containers, "node": [{"node": "node-1"}, {"node": "node-2"}]}
-    return {name: tuple(entry_of(name, own, "cnn_lstm", **more) for own in of) for name, of in labels.items()}
+    return {name: tuple(entry_of(name, own, "auto", **more) for own in of) for name, of in labels.items()}
 
 
 def _view(name: str, entries: tuple[Any, ...], step: int) -> TargetView:
@@ -122,7 +122,7 @@ def _view(name: str, entries: tuple[Any, ...], step: int) -> TargetView:
     waiting = ()
     if name != "node":
         key = EntityKey.of(name, dict(zip(("namespace", "container"), NEW, strict=True)))
-        waiting = (Unscored("cnn_lstm", "no_model", (key,)),)
+        waiting = (Unscored("auto", "no_model", (key,)),)
     return TargetView(
         name,
         at,
@@ -154,6 +154,8 @@ def _scores(name: str, entries: tuple[Any, ...], step: int) -> Scores:
     return scores_of(
         entries,
         features,
+        members=np.stack([error / 2, error / 4], axis=1),
+        member_names=("autoencoder", "level"),
         error=error,
         threshold=np.full(rows, 2.0),
         score=error / 2,
@@ -226,7 +228,7 @@ def _self_metrics(snapshot: Snapshot, step: int) -> SelfMetrics:
 def _neighbours(of: Config) -> Iterator[str]:
     """What others expose: alerts of Prometheus itself, and kube-state-metrics."""
     namespace, container = of.exposition.emitted("namespace"), of.exposition.emitted("container")
-    series = f'env="k8s-prod",{namespace}="crab",{container}="crabserver",metric="cpu",model="cnn_lstm",tag="crab"'
+    series = f'env="k8s-prod",{namespace}="crab",{container}="crabserver",metric="cpu",model="auto",tag="crab"'
     anomaly = f'alertname="AnomalyDetected",alert="AnomalyDetected",severity="warning",service="crabserver",{series}'
     own = 'alertname="AnomalyDataLag",severity="warning",tag="anomaly-exporter"'
     for step in range(STEPS):

@@ -142,7 +142,10 @@ class World:
     def plan(self, target: Target, name: str) -> training.Plan:
         model = self.config.model(name)
         return training.Plan(
-            specs.model_spec(model, target), specs.cleaning_spec(target, model), specs.threshold_spec(target)
+            specs.model_spec(model, target),
+            specs.cleaning_spec(target, model),
+            specs.threshold_spec(target),
+            ensemble=specs.ensemble_spec(target),
         )
 
     def at(self, step: int) -> Snapshot:

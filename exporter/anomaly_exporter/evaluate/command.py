@@ -136,7 +136,7 @@ def _scores(series: Sequence[Series], method: Method, run_: str) -> list[Scores]
             progress(f"{name}: epoch {said.epoch} of {said.epochs}, {said.live} of {said.rows} learning")
 
         progress(f"{name}: fitting {len(fleet)} entities of {len(fleet[0].features)} metrics")
-        out += score(plan, method.alert, fleet, epoch)
+        out += score(plan, method.alert_of(fleet[0].step), fleet, epoch)
         gc.collect()
     progress("")
     for s in out:

@@ -79,6 +79,7 @@ class Extent:
 def compare(method: Method, scores: Sequence[Scores], truths: Sequence[Truth] | None, floor: float) -> list[Row]:
     """Rows of one method on one data set: as configured first, then its bare error over every base threshold.
 
+    The bare error of an ensemble is its autoencoder's.
     ``truths``: the labels of every series, None without labels; then a row only tells of errors and costs. ``floor``:
     lowest threshold.
     """
@@ -96,13 +97,14 @@ def compare(method: Method, scores: Sequence[Scores], truths: Sequence[Truth] | 
     }
     dataset = scores[0].series.dataset
     rows = [Row(dataset, method.name, name, method.seed, True, _known(shipped))]
+    bare = f"{method.name}'s {method.plan.model.autoencoder}" if ensemble else method.name
     for base in _bases(fitted):
         if base == name:
             continue
         thresholds = [np.full(f.error.shape, max(f.base[base], floor), np.float32) if f else None for f in fitted]
         alerts = [_alerting(s, t, method.bare_alert) for s, t in zip(scores, thresholds, strict=True)]
         figures = {**common, **_above(fitted, thresholds), **_alerts(truths, alerts, method.budget, ranked=ensemble)}
-        rows.append(Row(dataset, method.name, base, method.seed, False, _known(figures)))
+        rows.append(Row(dataset, bare, base, method.seed, False, _known(figures)))
     return rows
 
 

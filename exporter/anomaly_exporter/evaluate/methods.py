@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from anomaly_exporter import specs
-from anomaly_exporter.config import Alerting, Config, ConfigError, Model, Threshold, Training
+from anomaly_exporter.config import Alerting, Config, ConfigError, Model, Regime, Threshold, Training
 from anomaly_exporter.config.models import RECIPES
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.model_spec import ModelSpec
@@ -20,7 +20,8 @@ class Method:
     """One model under one seed: how to train and when to alert.
 
     ``bare_alert``: when its bare error over a base threshold would alert, for comparison with other thresholds.
-    ``budget``: false notifications per entity and week at which recall is compared.
+    ``budget``: false notifications per entity and week at which recall is compared. ``regime``: when a new level is
+    normal.
     """
 
     name: str
@@ -28,6 +29,11 @@ class Method:
     alert: AlertSpec
     bare_alert: AlertSpec
     budget: float
+    regime: Regime
+
+    def alert_of(self, step: int) -> AlertSpec:
+        """When it alerts on series with a sample every ``step`` seconds."""
+        return replace(self.alert, regime=specs.regime(self.regime, step))
 
     @property
     def seed(self) -> int:
@@ -54,10 +60,12 @@ def method_of(config: Config | None, model: str, seed: int | None) -> Method:
         threshold=specs.threshold(threshold),
         split=training.split,
         persistence=steps,
+        budget=alerting.budget.false_alerts_per_week,
     )
+    regime = config.regime if config else Regime()
     bare = alerting.persistence or specs.UNCALIBRATED_PERSISTENCE
     budget = alerting.budget.false_alerts_per_week
-    return Method(model, plan, specs.alert(alerting, steps), specs.alert(alerting, bare), budget)
+    return Method(model, plan, specs.alert(alerting, steps), specs.alert(alerting, bare), budget, regime)
 
 
 def methods_of(config: Config | None, models: str, seed: int | None, seeds: int) -> list[Method]:

@@ -66,7 +66,7 @@ def picture(model: str, s: Scores, truth: Truth, event: Interval) -> str:
     )
     limit = Line("1 = alert", np.full(times.size, SHIPPED), RED, dashed=True)
     alerted = Line("alerting score", s.alerting[rows], BLUE)
-    panels.append(Panel("score", (alerted, limit)))
+    panels.append(Panel("score", (alerted, limit), decades=True))
     if fitted.members is not None:
         colors = (BLUE, ORANGE, GREEN, "#6a3d9a", "#7a7a7a", RED)
         members = tuple(

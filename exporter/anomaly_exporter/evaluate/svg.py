@@ -15,6 +15,8 @@ from anomaly_models.frame import I64
 WIDTH, LEFT, RIGHT, TOP, GAP, BOTTOM = 960, 80, 14, 34, 26, 26
 MOST_POINTS = 800
 TICKS = 6
+LEAST = 0.01
+"""Lowest value on a logarithmic scale."""
 INK, GRID, SHADE, BAND = "#333", "#ddd", "#f4d3d0", "#cfe3f5"
 
 Values = npt.NDArray[np.floating]
@@ -32,12 +34,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines over one scale. ``band``: lower and upper edge [n] of a filled area behind them."""
+    """Lines over one scale. ``band``: lower and upper edge [n] of a filled area behind them. ``decades``: the scale is
+    logarithmic, from a hundredth up."""
 
     title: str
     lines: tuple[Line, ...]
     band: tuple[Values, Values] | None = None
     height: int = 110
+    decades: bool = False
 
 
 def chart(title: str, times: I64, panels: Sequence[Panel], marked: Sequence[tuple[int, int]] = ()) -> str:
@@ -69,7 +73,7 @@ def chart(title: str, times: I64, panels: Sequence[Panel], marked: Sequence[tupl
 
 def _panel(panel: Panel, x: Values, top: int) -> Iterator[str]:
     edges = panel.band or ()
-    known = np.concatenate([np.asarray(v, np.float64) for v in (*(line.values for line in panel.lines), *edges)])
+    known = np.concatenate([_scaled(v, panel) for v in (*(line.values for line in panel.lines), *edges)])
     known = known[np.isfinite(known)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     margin = 0.05 * (high - low) or max(abs(high) * 0.05, 0.5)
@@ -77,10 +81,10 @@ def _panel(panel: Panel, x: Values, top: int) -> Iterator[str]:
     bottom = top + panel.height
 
     def level(values: Values) -> Values:
-        return bottom - (np.asarray(values, np.float64) - low) / (high - low) * panel.height
+        return bottom - (_scaled(values, panel) - low) / (high - low) * panel.height
 
-    for value in np.linspace(low + margin, high - margin, 3).tolist():
-        at = float(level(np.array([value]))[0])
+    for tick in np.linspace(low + margin, high - margin, 3).tolist():
+        at, value = bottom - (tick - low) / (high - low) * panel.height, 10**tick if panel.decades else tick
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{GRID}"/>'
         yield f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end" fill="{INK}">{value:.4g}</text>'
     if panel.band:
@@ -101,6 +105,12 @@ def _panel(panel: Panel, x: Values, top: int) -> Iterator[str]:
     for line in reversed(panel.lines):
         yield f'<text x="{right}" y="{top - 4}" text-anchor="end" fill="{line.color}">{escape(line.name)}</text>'
         right -= 7 * len(line.name) + 14
+
+
+def _scaled(values: Values, panel: Panel) -> Values:
+    """``values`` as they are drawn."""
+    plain = np.asarray(values, np.float64)
+    return np.log10(np.maximum(plain, LEAST)) if panel.decades else plain
 
 
 def _axis(first: int, last: int, across: float, y: int) -> Iterator[str]:

@@ -42,16 +42,28 @@ WORST = f"topk({NEIGHBOURS}, max by (metric) ({ANOMALOUS}{{%s}}))"
 
 
 def scores(config: Config) -> str:
-    """Error and threshold of ``$entity`` and its worst score, each only when it is there."""
+    """Error and threshold of ``$entity`` and its worst score, each only when it is there.
+
+    The score of an ensemble is not its error over its threshold: those are said to be the autoencoder's, and the member
+    that objects most is named.
+    """
     numbers = entity.query('max by (__name__) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold",%s})')
-    one = '{{ if eq .Labels.__name__ "%s" }}; %s {{ .Value | %s }}{{ end }}'
-    error = one % ("anomaly_reconstruction_error", "error", SCORE)
-    threshold = one % ("anomaly_threshold", "threshold", SCORE)
+    whose, member = "", ""
+    if ensembles := sorted({m for t in config.watched for m in t.models if config.model(m).recipe == "auto"}):
+        names = "|".join(ensembles)
+        is_one = f"match {string(f'^({names})$')} $labels.model"
+        whose = f"{{{{ if {is_one} }}}}autoencoder's {{{{ end }}}}"
+        most = entity.query("topk(1, max by (member) (anomaly_member_score{%s}))")
+        told = f"; member {{{{ .Labels.member }}}} alone {{{{ .Value | {SCORE} }}}}"
+        member = f"{{{{ range {most} }}}}{told}{{{{ end }}}}"
+    one = '{{ if eq .Labels.__name__ "%s" }}; %s%s {{ .Value | %s }}{{ end }}'
+    error = one % ("anomaly_reconstruction_error", whose, "error", SCORE)
+    threshold = one % ("anomaly_threshold", whose, "threshold", SCORE)
     window = wall(PEAK_WINDOW, config.timing.speed)
     peak = entity.query(f"max(max_over_time({ANOMALOUS}{{%s}}[{window}]))")
     return (
         f"{{{{ $numbers := {numbers} }}}}"
-        f"{{{{ range $numbers }}}}{error}{{{{ end }}}}{{{{ range $numbers }}}}{threshold}{{{{ end }}}}"
+        f"{{{{ range $numbers }}}}{error}{{{{ end }}}}{{{{ range $numbers }}}}{threshold}{{{{ end }}}}{member}"
         f"{{{{ with {peak} }}}}; worst score {{{{ . | first | value | {SCORE} }}}}{{{{ end }}}}"
     )
 
