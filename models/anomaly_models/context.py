@@ -14,22 +14,23 @@ import numpy.typing as npt
 
 from . import opinion
 from .calibration import WEEK, Line, block_maxima, block_samples
-from .deviations import KINDS
+from .deviations import KINDS, UNITS
 from .ensemble_spec import EnsembleSpec, GuardSpec, RecurrenceSpec
 from .frame import F32, I64
+from .lessons import Lessons
+from .likeness import Likeness
 from .opinion import Lines
 from .time_of_day import DAY, Days, Slots, quantiles
-from .usual import TABLES, History
+from .usual import TABLES
 
 NAN = np.float32(np.nan)
-MEMBERS = KINDS + 1
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Likeness):
     """What is known at the beginning of a period, of S entities with F features; float32, finite.
 
-    ``clock`` [S, 2]: data time as days and seconds of the day. ``tables`` [S, 7, F, L]: profile, band edges and units
+    The fields of ``Likeness``, and: ``clock`` [S, 2]: data time as days and seconds of the day. ``tables`` [S, 7, F, L]: profile, band edges and units
     of the slots from ``origin`` [S, 1] on, a day and some hours before. ``base`` [S, P, 4, F]: the other part of the
     units, of the periods before and this one. ``feature_lines`` [S, 4, F, 3], ``member_lines`` [S, 5, 3],
     ``final_line`` [S, 3]. ``guard`` [S, 5]: decades off each member. ``habit`` [S, H]: decades off by time of the day,
@@ -77,28 +78,30 @@ class Context:
 
 def lead_slots(step: int, spec: EnsembleSpec) -> int:
     """Slots before its beginning that a context tells of: what the oldest sample of a window needs."""
-    back = (spec.usual.level_length(step) + spec.smoothing + 1) * step
-    return -(-back // spec.usual.slots(step).seconds) + 2
+    return -(-spec.usual.reach(step) * step // spec.usual.slots(step).seconds) + 2
 
 
-def base_periods(per: int, spec: EnsembleSpec) -> int:
-    """Periods of ``per`` samples, the one that begins included, that the smoothed samples of a window lie in."""
-    return 1 + -(-(spec.smoothing - 1) // per)
+def base_periods(step: int, spec: EnsembleSpec) -> int:
+    """Periods, the one that begins included, that the samples of a window lie in."""
+    return 1 + -(-spec.usual.reach(step) // max(spec.period // step, 1))
 
 
-def draw(history: History, error: F32, rows: int, features: int, spec: EnsembleSpec) -> Context:
-    """The context at the row ``rows`` of ``history`` of S x ``features`` series; ``error`` [S, T] of the autoencoder.
+def draw(lessons: Lessons, error: F32, rows: int) -> Context:
+    """The context at the row ``rows`` of the history of ``lessons``; ``error`` [S, T] of the autoencoder.
 
     ``rows`` must be a whole number of periods before the history's end, and either that end itself or not before
     ``history.settled``: then nothing after ``rows`` plays a part.
     """
-    F, step, days = features, history.step, history.days
+    history, F, spec = lessons.history, lessons.features, lessons.spec
+    step, days = history.step, history.days
     S = error.shape[0]
     since = max(rows - max(spec.memory // step, 1), 0)
     heights = history.heights[:, :, since:rows].reshape(KINDS, S, F, rows - since).transpose(1, 0, 2, 3)
     size = block_samples(rows - since, step, spec.member)
     feature_lines = opinion.draw(heights, size, step, spec.member)
-    stand, _ = opinion.member_heights(heights, error[:, since:rows], feature_lines, spec)
+    learned, unlikeness = lessons.at(rows, since)
+    whole = np.concatenate([error[:, None, since:rows], unlikeness], axis=1)
+    stand, _ = opinion.member_heights(heights, whole, feature_lines, spec)
     member_lines = opinion.draw(stand, size, step, spec.member)
     rarity = member_lines.decades(stand, spec.member)
     guard = _guard(rarity, step, spec.guard)
@@ -123,8 +126,8 @@ def draw(history: History, error: F32, rows: int, features: int, spec: EnsembleS
     weeks = np.sum(~np.isnan(stand).all(axis=1), axis=1) * step / WEEK
     widen = spec.widen * np.maximum(np.log10(spec.enough / np.maximum(weeks * WEEK, step)), 0)
     column = lambda value: np.full((S, 1), value, np.float32)  # noqa: E731
-    recent = np.maximum(period + np.arange(1 - base_periods(history.per, spec), 1), 0)
-    base = history.base[:, :, recent].reshape(KINDS, S, F, recent.size)
+    recent = np.maximum(period + np.arange(1 - base_periods(step, spec), 1), 0)
+    base = history.base[:, :, recent].reshape(UNITS, S, F, recent.size)
     return Context(
         clock=np.tile(np.array([end // DAY, end % DAY], np.float32), (S, 1)),
         origin=column(origin),
@@ -138,6 +141,7 @@ def draw(history: History, error: F32, rows: int, features: int, spec: EnsembleS
         habit=np.ascontiguousarray(habits[:, habit_index]),
         widen=widen[:, None].astype(np.float32),
         seen=history.seen.reshape(S, F).astype(np.float32),
+        **{f.name: getattr(learned, f.name) for f in fields(learned)},
     )
 
 

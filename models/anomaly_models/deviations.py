@@ -1,58 +1,71 @@
-"""How far samples are from what is usual, in local units: the raw material of the members but the autoencoder.
+"""How far samples are from what is usual, in local units: what the members that look at one feature are made of.
 
-Four deviations: the difference from the sample before; the same of the residual (sample minus the profile of its time
-of the day); the residual minus its median over the last hours; the distance outside the usual band. Each is divided by
-its usual size here and now. All of it looks only backwards: later samples never change a number, except that the first
-days of a history borrow from each other (see ``time_of_day.Past``).
+Six heights, each a deviation divided by its usual size here and now. All of it looks only backwards: later samples
+never change a number. Rows are series of one feature: [R, T], time last; NaN is a sample that does not exist.
 
-Rows are series of one feature: [R, T], time last. What changes slowly is constant for a period (see ``usual``).
+* ``difference``: change since the sample before
+* ``residual_difference``: the same of the residual, the sample minus the profile of its time of the day
+* ``level``: residual minus its median over the last hours
+* ``band``: distance outside the usual band
+* ``shift``: mean residual of the last samples minus the median of such means over the hours before
+* ``variation``: root of the mean energy of the last differences
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .ensemble_spec import UsualSpec
-from .frame import F32, Bool
+from .ensemble_spec import FEATURE_MEMBERS, UsualSpec
+from .frame import F32
 
 NAN = np.float32(np.nan)
-KINDS = 4
-"""Deviations: difference, difference of residuals, level, band. Units: of the first three, and of the residual."""
+KINDS = len(FEATURE_MEMBERS)
+UNITS = 4
+"""Units: of a difference, of a difference of residuals, of a level, of a residual (for band and shift)."""
 CHUNK_FLOATS = 1 << 23
 
 
-@dataclass(frozen=True)
-class Usual:
-    """What is usual at T samples, each [R, T]: profile and band edges."""
-
-    profile: F32
-    lower: F32
-    upper: F32
-
-
-def deviate(x: F32, valid: Bool, usual: Usual, newest: int, spec: UsualSpec, level_length: int) -> F32:
-    """Deviations of the ``newest`` samples of ``x`` [R, T] in the series' own unit: [4, R, newest].
-
-    ``x`` is bridged; only samples that are ``valid`` deviate. ``usual.profile`` is that of all T samples, the band that
-    of the newest ones. NaN where a deviation has nothing to compare with. Signs are kept.
-    """
-    residual = x - usual.profile
-    at = slice(x.shape[1] - newest, None)
-    out = np.full((KINDS, x.shape[0], newest), np.nan, np.float32)
-    out[0], out[1] = difference(x, newest), difference(residual, newest)
-    out[2] = residual[:, at] - running_median(np.where(valid, residual, NAN), newest, level_length, spec.level_samples)
-    out[3] = np.maximum(x[:, at] - usual.upper, 0) - np.maximum(usual.lower - x[:, at], 0)
-    out[:, ~valid[:, at]] = np.nan
-    return out
-
-
-def heights(deviations: F32, units: F32, spec: UsualSpec) -> F32:
-    """Sizes of ``deviations`` [4, R, T] in ``units`` [4, R, T], at most ``spec.largest``."""
+def in_units(deviation: F32, unit: F32, spec: UsualSpec) -> F32:
+    """Size of a ``deviation`` in its ``unit``, both of one shape, at most ``spec.largest``."""
     with np.errstate(invalid="ignore"):
-        return np.minimum(np.abs(deviations) / units, np.float32(spec.largest))
+        return np.minimum(np.abs(deviation) / unit, np.float32(spec.largest))
+
+
+def bounded(residual: F32, unit: F32, spec: UsualSpec) -> F32:
+    """Residuals in units with their sign, within +- ``spec.bound``."""
+    with np.errstate(invalid="ignore"):
+        return np.clip(residual / unit, -np.float32(spec.bound), np.float32(spec.bound))
+
+
+def level(residual: F32, newest: int, step: int, spec: UsualSpec) -> F32:
+    """Distance [R, newest] of the newest of ``residual`` [R, T] from their median over the last hours."""
+    before = running_median(residual, newest, spec.level_length(step), spec.level_samples)
+    return residual[:, residual.shape[1] - newest :] - before
+
+
+def outside(x: F32, lower: F32, upper: F32) -> F32:
+    """Distance of ``x`` outside [``lower``, ``upper``], below it negative, all of one shape."""
+    return np.maximum(x - upper, 0) - np.maximum(lower - x, 0)
+
+
+def shift(bounded_residual: F32, newest: int, step: int, spec: UsualSpec) -> F32:
+    """How far the mean of the last samples moved, [R, newest], of ``bounded_residual`` [R, T], in units."""
+    size, length = spec.shift_samples, spec.level_length(step)
+    needed = newest + length + size - 1
+    means = running_mean(bounded_residual, min(needed, bounded_residual.shape[1]), size)
+    before = np.concatenate([np.full((means.shape[0], size), np.nan, np.float32), means], axis=1)[
+        :, : means.shape[1] + 1
+    ]
+    moved = means[:, means.shape[1] - newest :] - running_median(before, newest, length, spec.level_samples)
+    return np.where(np.isnan(bounded_residual[:, bounded_residual.shape[1] - newest :]), NAN, np.abs(moved))
+
+
+def variation(heights: F32, newest: int, spec: UsualSpec) -> F32:
+    """Energy [R, newest] of the last of the ``heights`` [R, T] of differences."""
+    with np.errstate(invalid="ignore"):
+        energy = running_mean(np.minimum(heights, np.float32(spec.bound)) ** 2, newest, spec.variation_samples)
+        return np.where(np.isnan(heights[:, heights.shape[1] - newest :]), NAN, np.sqrt(energy))
 
 
 def difference(x: F32, newest: int) -> F32:
@@ -62,6 +75,22 @@ def difference(x: F32, newest: int) -> F32:
     if known > 0:
         out[:, newest - known :] = x[:, x.shape[1] - known :] - x[:, x.shape[1] - known - 1 : -1]
     return out
+
+
+def running_mean(x: F32, newest: int, length: int) -> F32:
+    """Mean of the last ``length`` samples at each of the ``newest`` of ``x`` [..., T]; NaN where none is seen."""
+    T = x.shape[-1]
+    seen = ~np.isnan(x)
+    filled = np.where(seen, x, np.float32(0))
+    total = np.zeros((*x.shape[:-1], newest), np.float32)
+    count = np.zeros((*x.shape[:-1], newest), np.float32)
+    for back in range(min(length, T)):
+        missing = max(newest + back - T, 0)
+        at = slice(T - newest - back + missing, T - back)
+        total[..., missing:] += filled[..., at]
+        count[..., missing:] += seen[..., at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / count, np.float32)
 
 
 def running_median(x: F32, newest: int, length: int, fewest: int) -> F32:

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from . import opinion, windows
+from . import deviations, opinion, windows
 from .autoencoder import Autoencoder
 from .context import Context, base_periods, lead_slots
-from .deviations import KINDS, Usual, deviate, heights
-from .ensemble_spec import MEMBERS, EnsembleSpec
+from .deviations import KINDS, UNITS
+from .ensemble_spec import ENTITY_MEMBERS, MEMBERS, EnsembleSpec
 from .exceptions import InvalidShapeError, PackRejectedError
 from .frame import F32, I64, Bool, Inference, Opinion, Windows
+from .lessons import Lessons
 from .stored_spec import from_json, to_json
 from .time_of_day import DAY, Slots
-from .usual import TABLES, History, at, look
+from .usual import TABLES, at, look
 
 NAN = np.float32(np.nan)
 PREFIX = "autoencoder."
@@ -127,18 +128,20 @@ class Ensemble:
 
 def window(autoencoder: int, step: int, spec: EnsembleSpec) -> int:
     """Samples of a window of an ensemble whose autoencoder looks at ``autoencoder`` samples."""
-    return max(autoencoder, spec.usual.level_length(step) + spec.smoothing)
+    return max(autoencoder, spec.usual.reach(step), spec.shapes.single, spec.shapes.several)
 
 
 def tensor_shapes(series: int, features: int, step: int, spec: EnsembleSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of a context of ``series`` entities, by name."""
     day, lead = spec.usual.slots(step).per_day, lead_slots(step, spec)
     S, F, M = series, features, len(MEMBERS)
+    D = spec.shapes.size(F)
+    D, K = (D, spec.shapes.references) if D else (1, 1)
     shapes: dict[str, tuple[int, ...]] = {
         "clock": (S, 2),
         "origin": (S, 1),
         "tables": (S, TABLES, F, day + lead + 2),
-        "base": (S, base_periods(max(spec.period // step, 1), spec), KINDS, F),
+        "base": (S, base_periods(step, spec), UNITS, F),
         "feature_lines": (S, KINDS, F, 3),
         "member_lines": (S, M, 3),
         "final_line": (S, 3),
@@ -147,17 +150,22 @@ def tensor_shapes(series: int, features: int, step: int, spec: EnsembleSpec) -> 
         "habit": (S, habit_slots(step, spec).per_day),
         "widen": (S, 1),
         "seen": (S, F),
+        "center": (S, F),
+        "spread": (S, F),
+        "references": (S, K, D),
+        "residual_references": (S, K, D),
+        "mean": (S, D),
+        "unexplained": (S, D, D),
+        "known": (S, 1),
     }
     return {f.name: shapes[f.name] for f in fields(Context)}
 
 
-def history_of(x: F32, valid: Bool, start: int, step: int, spec: EnsembleSpec) -> History:
-    """The history of bridged samples ``x`` and ``valid`` [T, S, F] that begin at ``start``."""
+def lessons_of(x: F32, valid: Bool, start: int, step: int, spec: EnsembleSpec) -> Lessons:
+    """The history of bridged samples ``x`` and ``valid`` [T, S, F] that begin at ``start``, and what it teaches."""
     T = x.shape[0]
-    flat = np.ascontiguousarray(x.transpose(1, 2, 0)).reshape(-1, T)
-    return look(
-        flat, np.ascontiguousarray(valid.transpose(1, 2, 0)).reshape(-1, T), start, step, spec.period, spec.usual
-    )
+    flat, seen = (np.ascontiguousarray(a.transpose(1, 2, 0)).reshape(-1, T) for a in (x, valid))
+    return Lessons(look(flat, seen, start, step, spec.period, spec.usual), x.shape[2], spec)
 
 
 def errors(autoencoder: Autoencoder, x: F32, valid: Bool) -> F32:
@@ -177,27 +185,26 @@ def habit_slots(step: int, spec: EnsembleSpec) -> Slots:
 def _read(w: Windows, error: F32, context: Context, step: int, spec: EnsembleSpec) -> Opinion:
     """Opinion of windows that end at consecutive instants, the same for all rows, by contexts of one time."""
     S, B, W, F = w.x.shape
-    newest = B + spec.smoothing - 1
+    T = W + B - 1
     times = w.end[0, 0] + step * np.arange(1 - W, B, dtype=np.int64)
-    below, share = spec.usual.slots(step).between(times)
-    below = _repeated(below - int(context.origin[0, 0]), context.tables.shape[3] - 2, spec.usual.slots(step).per_day)
-    tail, tail_share = below[-newest:], share[-newest:]
-    flat = context.tables.transpose(1, 0, 2, 3).reshape(TABLES, S * F, -1)
-    usual = Usual(at(flat[0], below, share), at(flat[1], tail, tail_share), at(flat[2], tail, tail_share))
+    slots = spec.usual.slots(step)
+    below, share = slots.between(times)
+    below = _repeated(below - int(context.origin[0, 0]), context.tables.shape[3] - 2, slots.per_day)
+    period = (times - int(context.time[0])) // (max(spec.period // step, 1) * step)
+    place = _Place(below, share, np.clip(period, 1 - context.base.shape[1], 0) - 1)
     x, valid = _unrolled(w.x), _unrolled(w.valid)
-    deviations = deviate(x, valid, usual, newest, spec.usual, spec.usual.level_length(step))
-    periods = context.base.shape[1]
-    period = (times[-newest:] - int(context.time[0])) // (max(spec.period // step, 1) * step)
-    base = context.base[:, np.clip(period + periods - 1, 0, periods - 1)].transpose(2, 0, 3, 1)
-    tables = np.stack([at(table, tail, tail_share) for table in flat[3:]])
-    units = np.float32(spec.usual.same_time) * tables + base.reshape(KINDS, S * F, newest)
-    high = heights(deviations, units, spec.usual).reshape(KINDS, S, F, newest).transpose(1, 0, 2, 3)
+    high, residual = _heights(x, valid, B, place, context, step, spec)
+    high = high.reshape(KINDS, S, F, -1).transpose(1, 0, 2, 3)
     high = np.where(context.seen[:, None, :, None] > 0, high, NAN)
 
+    recent = slice(T - B - spec.shapes.length(F) + 1, None)
+    unlike = context.heights(*(a.reshape(S, F, T)[:, :, recent] for a in (x, residual)), spec.shapes)
+    early = high.shape[-1] - B
+    whole = np.full((S, len(ENTITY_MEMBERS), high.shape[-1]), np.nan, np.float32)
+    whole[:, 0, early:], whole[:, 1:, early:] = error, unlike
     lines = context.lines
-    early = np.full((S, newest - B), np.nan, np.float32)
-    stand, by_feature = opinion.member_heights(high, np.concatenate([early, error], axis=1), lines.features, spec)
-    members = lines.members.decades(stand[:, :, newest - B :], spec.member) - context.guard[:, :, None]
+    stand, by_feature = opinion.member_heights(high, whole, lines.features, spec)
+    members = lines.members.decades(stand[:, :, early:], spec.member) - context.guard[:, :, None]
     slot = habit_slots(step, spec).number(times[-B:]) - int(context.habit_origin[0, 0])
     combined = opinion.combine(members, spec) - context.habit[:, slot % context.habit.shape[1]]
     rarity = lines.final.decades(opinion.final_heights(combined, spec), spec.final)
@@ -205,8 +212,55 @@ def _read(w: Windows, error: F32, context: Context, step: int, spec: EnsembleSpe
     if by_feature is None:
         features = rarity[:, :, None]
     else:
-        features = opinion.combine(by_feature[..., newest - B :], spec).transpose(0, 2, 1)
+        features = opinion.feature_rarity(by_feature[..., early:], spec).transpose(0, 2, 1)
     return Opinion(rarity, members.transpose(0, 2, 1), MEMBERS, features)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where samples lie in the tables of a context: slot ``below`` and ``share`` of the way to the next; ``period``,
+    counted from the newest (-1)."""
+
+    below: I64
+    share: F32
+    period: I64
+
+    def last(self, newest: int) -> _Place:
+        at = slice(self.below.size - newest, None)
+        return _Place(self.below[at], self.share[at], self.period[at])
+
+
+def _heights(  # noqa: PLR0917
+    x: F32, valid: Bool, newest: int, place: _Place, context: Context, step: int, spec: EnsembleSpec
+) -> tuple[F32, F32]:
+    """Heights [6, S x F, n] of features at the ``newest`` samples of ``x`` [S x F, T], after some samples in which only
+    the differences are known; and bounded residuals [S x F, T]."""
+    usual, T = spec.usual, x.shape[1]
+    tables = context.tables.transpose(1, 0, 2, 3).reshape(TABLES, x.shape[0], -1)
+
+    def unit(kind: int, where: _Place) -> F32:
+        base = context.base[:, where.period, kind].transpose(0, 2, 1).reshape(x.shape[0], -1)
+        return np.asarray(
+            np.float32(usual.same_time) * at(tables[3 + kind], where.below, where.share) + base, np.float32
+        )
+
+    n = min(newest + max(usual.variation_samples, spec.smoothing) - 1, T)
+    end, more = place.last(newest), place.last(n)
+    residual = x - at(tables[0], place.below, place.share)
+    seen = np.where(valid, residual, NAN)
+    of_residual = unit(3, place)
+    in_units = deviations.bounded(seen, of_residual, usual)
+    late = slice(T - newest, None)
+    outside = deviations.outside(x[:, late], *(at(t, end.below, end.share) for t in tables[1:3]))
+    out = np.full((KINDS, x.shape[0], n), np.nan, np.float32)
+    there = valid[:, T - n :]
+    out[0] = np.where(there, deviations.in_units(deviations.difference(x, n), unit(0, more), usual), NAN)
+    out[1] = np.where(there, deviations.in_units(deviations.difference(residual, n), unit(1, more), usual), NAN)
+    out[2, :, n - newest :] = deviations.in_units(deviations.level(seen, newest, step, usual), unit(2, end), usual)
+    out[3, :, n - newest :] = np.where(valid[:, late], deviations.in_units(outside, of_residual[:, late], usual), NAN)
+    out[4, :, n - newest :] = deviations.shift(in_units, newest, step, usual)
+    out[5, :, n - newest :] = deviations.variation(out[0], newest, usual)
+    return out, in_units
 
 
 def _repeated(slot: I64, last: int, day: int) -> I64:

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from .calibration import LineSpec
 from .time_of_day import DAY, Calendar, Past, Slots
 
-MEMBERS = ("difference", "residual_difference", "level", "band", "autoencoder")
-"""The members, in the order of ``Opinion.names``."""
+FEATURE_MEMBERS = ("difference", "residual_difference", "level", "band", "shift", "variation")
+"""Members that look at every feature by itself."""
+ENTITY_MEMBERS = ("autoencoder", "neighbours", "residual_neighbours", "components")
+"""Members that look at all features at once."""
+MEMBERS = (*FEATURE_MEMBERS, *ENTITY_MEMBERS)
+"""All, in the order of ``Opinion.names``."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class UsualSpec:
     ``ever`` shares of its mean size at this time of the day, over the last day, and over ``memory`` seconds, and
     ``spread`` standard deviations of the series. Sizes beyond ``cap`` times the mean, and in the first ``young``
     seconds beyond the quantile ``cap_share``, count as that. ``level_window`` seconds of residuals make a level, at
-    least ``level_samples`` of them seen.
+    least ``level_samples`` of them seen. ``shift_samples`` make a mean, ``variation_samples`` an energy; both look at
+    numbers within +- ``bound``. No height is above ``largest``.
     """
 
     slot: int = 600
@@ -41,6 +46,9 @@ class UsualSpec:
     cap_share: float = 0.995
     level_window: int = 2 * 3600
     level_samples: int = 3
+    shift_samples: int = 15
+    variation_samples: int = 30
+    bound: float = 20.0
     largest: float = 50.0
 
     def slots(self, step: int) -> Slots:
@@ -50,6 +58,40 @@ class UsualSpec:
     def level_length(self, step: int) -> int:
         """Samples of ``level_window``, at least twelve."""
         return max(12, round(self.level_window / step))
+
+    def reach(self, step: int) -> int:
+        """Samples of a window that all heights of its newest one can be taken from."""
+        return max(self.level_length(step) + 2 * self.shift_samples, self.variation_samples + 1)
+
+
+@dataclass(frozen=True)
+class ShapeSpec:
+    """Members that compare short windows with those of the last ``memory`` seconds: ``single`` samples of one feature,
+    ``several`` samples of more. ``references`` windows drawn at random with ``seed`` are the neighbours; the components
+    explain the share ``explained`` of the variance of at most ``learned`` windows. Samples are scaled and bounded to +-
+    ``bound``. What was learned holds for a day; a history shorter than ``young`` seconds learns every period. Windows of
+    more than ``widest`` numbers are too wide.
+    """
+
+    single: int = 8
+    several: int = 4
+    references: int = 64
+    memory: int = 14 * DAY
+    explained: float = 0.9
+    learned: int = 8192
+    bound: float = 10.0
+    young: int = 3 * DAY
+    widest: int = 512
+    seed: int = 1
+
+    def length(self, features: int) -> int:
+        """Samples of a window of so many features."""
+        return self.single if features == 1 else self.several
+
+    def size(self, features: int) -> int:
+        """Numbers of such a window, 0 where it is too wide."""
+        numbers = self.length(features) * features
+        return numbers if numbers <= self.widest else 0
 
 
 @dataclass(frozen=True)
@@ -86,10 +128,15 @@ class EnsembleSpec:
     ``period``: seconds for which a context holds; ``memory``: seconds of history that calibration looks at. A feature's
     decades above -``feature_offset`` count in its entity, a member's above -``offset`` in the power mean ``power``.
     ``smoothing``: samples whose energy makes the height of a difference. ``shift`` decades are added to every opinion;
-    ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds.
+    ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds. The members in
+    ``change``, ``level`` and ``shape`` are combined in their group first, then the groups, alike.
     """
 
+    change: tuple[str, ...] = ("difference", "residual_difference")
+    level: tuple[str, ...] = ("level", "band", "shift")
+    shape: tuple[str, ...] = ("autoencoder", "neighbours", "residual_neighbours", "components", "variation")
     usual: UsualSpec = field(default_factory=UsualSpec)
+    shapes: ShapeSpec = field(default_factory=ShapeSpec)
     member: LineSpec = field(default_factory=LineSpec)
     final: LineSpec = field(
         default_factory=lambda: LineSpec(least=30, most=300, block=900, floor=0.05, lowest=-4, highest=8)
@@ -101,7 +148,21 @@ class EnsembleSpec:
     smoothing: int = 3
     feature_offset: float = 2.5
     offset: float = 2.0
+    group_power: float = 3.0
     power: float = 3.0
     shift: float = 0.75
     widen: float = 2.0
     enough: float = 2.0 * DAY
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.change, *self.level, *self.shape} - set(MEMBERS))
+        if unknown or not (self.change or self.level or self.shape):
+            raise ValueError(
+                f"groups need members out of {', '.join(MEMBERS)}; received {', '.join(unknown) or 'none'}"
+            )
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Places of the members of every group in ``MEMBERS``."""
+        groups = (self.change, self.level, self.shape)
+        return tuple(tuple(MEMBERS.index(name) for name in group) for group in groups if group)

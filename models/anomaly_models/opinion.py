@@ -24,7 +24,7 @@ SMOOTHED = 2
 
 @dataclass(frozen=True)
 class Lines:
-    """What was calibrated: ``features`` [S, 4, F] per deviation, ``members`` [S, 5], ``final`` [S]."""
+    """What was calibrated: ``features`` [S, 6, F] per height of a feature, ``members`` [S, 10], ``final`` [S]."""
 
     features: Line
     members: Line
@@ -60,10 +60,12 @@ def smooth(heights: F32, samples: int) -> F32:
 
 
 def combine(rarity: F32, spec: EnsembleSpec) -> F32:
-    """Power mean [S, ...] of the decades of ``rarity`` [S, M, ...] of the members."""
+    """Power mean [S, T] of the groups of the members of ``rarity`` [S, M, T], each the power mean of its members."""
+    offset = np.float32(spec.offset)
     with np.errstate(invalid="ignore"):
-        above = np.maximum(rarity + np.float32(spec.offset), 0)
-    return _root_mean(above, 1, spec.power) - np.float32(spec.offset)
+        above = np.maximum(rarity + offset, 0)
+    groups = [_root_mean(above[:, group], 1, spec.group_power) for group in spec.groups]
+    return _root_mean(np.stack(groups, axis=1), 1, spec.power) - offset
 
 
 def final_heights(combined: F32, spec: EnsembleSpec) -> F32:
@@ -72,14 +74,14 @@ def final_heights(combined: F32, spec: EnsembleSpec) -> F32:
     return np.power(np.float32(10), combined / np.float32(3)).astype(np.float32)
 
 
-def member_heights(heights: F32, error: F32, features: Line, spec: EnsembleSpec) -> tuple[F32, F32 | None]:
-    """Heights [S, M, T] of all members, of ``heights`` [S, 4, F, T] of deviations and the autoencoder's [S, T].
+def member_heights(heights: F32, whole: F32, features: Line, spec: EnsembleSpec) -> tuple[F32, F32 | None]:
+    """Heights [S, M, T] of all members, of those of features [S, 6, F, T] and of those of entities [S, 4, T].
 
-    One feature speaks for itself. Several are calibrated by their lines and go together; their rarities [S, 4, F, T]
+    One feature speaks for itself. Several are calibrated by their lines and go together; their rarities [S, 6, F, T]
     are the second value.
     """
     S, _, F, T = heights.shape
-    out = np.empty((S, KINDS + 1, T), np.float32)
+    out = np.empty((S, KINDS + whole.shape[1], T), np.float32)
     rarity = None
     if F == 1:
         out[:, :KINDS] = heights[:, :, 0]
@@ -87,13 +89,15 @@ def member_heights(heights: F32, error: F32, features: Line, spec: EnsembleSpec)
         rarity = features.decades(heights, spec.member)
         out[:, :KINDS] = entity_heights(rarity, spec)
     out[:, :SMOOTHED] = smooth(out[:, :SMOOTHED], spec.smoothing)
-    out[:, KINDS] = error
+    out[:, KINDS:] = whole
     return out, rarity
 
 
 def feature_rarity(rarity: F32, spec: EnsembleSpec) -> F32:
-    """What the deviations say of every feature together: [S, F, T] of ``rarity`` [S, 4, F, T]."""
-    return combine(rarity, spec)
+    """What the members that look at single features say of each: [S, F, T] of ``rarity`` [S, 6, F, T]."""
+    with np.errstate(invalid="ignore"):
+        above = np.maximum(rarity + np.float32(spec.offset), 0)
+    return _root_mean(above, 1, spec.power) - np.float32(spec.offset)
 
 
 def _root_mean(x: F32, axis: int, power: float) -> F32:

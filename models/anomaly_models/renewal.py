@@ -14,7 +14,7 @@ from .context import Context, draw
 from .ensemble import Ensemble
 from .ensemble_spec import EnsembleSpec
 from .frame import F32, Bool
-from .usual import History
+from .lessons import Lessons
 
 CHUNK_FLOATS = 1 << 24
 """Samples of entities whose histories are looked at together."""
@@ -28,8 +28,8 @@ def contexts(autoencoder: Autoencoder, x: F32, valid: Bool, start: int, step: in
     for first in range(0, S, size):
         rows = range(first, min(first + size, S))
         at = slice(first, first + size)
-        history = ensemble.history_of(x[:, at], valid[:, at], start, step, spec)
-        parts.append(draw(history, ensemble.errors(autoencoder.take(rows), x[:, at], valid[:, at]), T, F, spec))
+        lessons = ensemble.lessons_of(x[:, at], valid[:, at], start, step, spec)
+        parts.append(draw(lessons, ensemble.errors(autoencoder.take(rows), x[:, at], valid[:, at]), T))
     return parts[0] if len(parts) == 1 else Context.joined(parts)
 
 
@@ -44,26 +44,27 @@ def renewed(  # noqa: PLR0917
     spec, T = scorer.settings, x.shape[0]
     per = max(spec.period // step, 1)
     begins = range(first, T, per)
-    if not len(begins):
+    if not begins:
         return
     last = begins[-1]
     error = ensemble.errors(scorer.autoencoder, x[:last], valid[:last])
-    history = ensemble.history_of(x[:last], valid[:last], start, step, spec)
-    settled = history.settled.reshape(x.shape[1], -1).max(axis=1)
+    lessons = ensemble.lessons_of(x[:last], valid[:last], start, step, spec)
+    settled = lessons.history.settled.reshape(x.shape[1], -1).max(axis=1)
     for begin in begins:
         young = np.flatnonzero(settled > begin)
-        context = draw(history, error[:, :begin], begin, x.shape[2], spec)
+        context = draw(lessons, error, begin)
         if young.size and begin < last:
-            context = _mended(context, young, _drawn_anew(x, valid, error, young, begin, history, spec))
+            context = _mended(context, young, _drawn_anew(x, valid, error, young, begin, lessons))
         yield begin, min(begin + per, T), replace(scorer, context=context)
 
 
 def _drawn_anew(  # noqa: PLR0917
-    x: F32, valid: Bool, error: F32, rows: npt.NDArray[np.intp], end: int, like: History, spec: EnsembleSpec
+    x: F32, valid: Bool, error: F32, rows: npt.NDArray[np.intp], end: int, like: Lessons
 ) -> Context:
     """Contexts at the row ``end`` of the entities ``rows`` from the samples before it alone."""
-    history = ensemble.history_of(x[:end, rows], valid[:end, rows], like.start, like.step, spec)
-    return draw(history, error[rows, :end], end, x.shape[2], spec)
+    h = like.history
+    lessons = ensemble.lessons_of(x[:end, rows], valid[:end, rows], h.start, h.step, like.spec)
+    return draw(lessons, error[rows, :end], end)
 
 
 def _mended(context: Context, rows: npt.NDArray[np.intp], newer: Context) -> Context:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .deviations import KINDS, Usual, deviate, heights
+from . import deviations
+from .deviations import KINDS, NAN, UNITS
 from .ensemble_spec import UsualSpec
 from .frame import F32, I64, Bool
 from .time_of_day import DAY, Days, mean, quantiles, tables
 
 F64 = npt.NDArray[np.float64]
-TABLES = 3 + KINDS
+TABLES = 3 + UNITS
 """Tables: profile, lower and upper edge, and the four units at a time of the day."""
 
 
@@ -27,8 +28,9 @@ TABLES = 3 + KINDS
 class History:
     """T samples of R series and what was usual at each.
 
-    ``heights`` [4, R, T]: deviations in units, NaN where there is none. ``tables`` [7, R, (days + 1) x slots] from the
-    first slot of ``days`` on, finite. ``base`` [4, R, periods + 1]: the part of every unit that does not depend on the
+    ``x`` [R, T]: the bridged samples; ``residual`` [R, T]: what the profile leaves of the observed ones, in units, with
+    sign and bounds; ``heights`` [6, R, T] in the order of ``FEATURE_MEMBERS``, NaN where there is none. ``tables``
+    [7, R, (days + 1) x slots] from the first slot of ``days`` on, finite. ``base`` [4, R, periods + 1]: the part of every unit that does not depend on the
     time of the day, per period; the last column is that of the period after the history. ``per``: samples of a period,
     ``lead``: samples that the first, incomplete period lacks. ``settled`` [R]: first row from which on later samples
     change nothing any more. ``seen`` [R]: the series has a sample at all.
@@ -37,6 +39,8 @@ class History:
     start: int
     step: int
     days: Days
+    x: F32
+    residual: F32
     heights: F32
     tables: F32
     base: F32
@@ -62,29 +66,45 @@ def look(x: F32, valid: Bool, start: int, step: int, period: int, spec: UsualSpe
     shares = (0.5, spec.lower, spec.upper)
     profile, lower, upper = _by_birth(slot_level, days, shares, spec.near_value, spec, born, np.stack([level] * 3))
     below, share = _between(days, times)
-    usual = Usual(*(at(t, below, share) for t in (profile, lower, upper)))
-    deviations = deviate(x, valid, usual, T, spec, spec.level_length(step))
-    residual = np.where(valid, x - usual.profile, np.float32(np.nan))
+    expected, low, high = (at(t, below, share) for t in (profile, lower, upper))
+    residual = x - expected
+    observed_residual = np.where(valid, residual, NAN)
+    raw = [
+        deviations.difference(x, T),
+        deviations.difference(residual, T),
+        deviations.level(observed_residual, T, step, spec),
+        observed_residual,
+    ]
 
     per = max(period // step, 1)
     lead = -T % per
     age = _age(first, T, per, lead)
     spread = _spread(observed - level[:, None], level, young, per, lead, age, step, spec)
     found = [profile, lower, upper]
-    base = np.empty((KINDS, R, (T + lead) // per + 1), np.float32)
-    units = np.empty((KINDS, R, T), np.float32)
+    base = np.empty((UNITS, R, (T + lead) // per + 1), np.float32)
+    heights = np.empty((KINDS, R, T), np.float32)
     period_of = (np.arange(T) + lead) // per
-    for kind, deviation in enumerate((*deviations[:3], residual)):
-        ever, recent, capped, early = _sizes(np.abs(deviation), first, per, lead, age, step, spec)
+    unit = np.empty(x.shape, np.float32)
+    for kind, deviation in enumerate(raw):
+        size = np.where(valid, np.abs(deviation), NAN)
+        ever, recent, capped, early = _sizes(size, first, per, lead, age, step, spec)
         (table,) = _by_birth(mean(days.by_slot(capped)), days, (0.5,), spec.near_scale, spec, born, early[None])
         found.append(table)
         base[kind] = spec.recent * recent + spec.ever * ever + spec.spread * spread
-        units[kind] = spec.same_time * at(table, below, share) + base[kind][:, period_of]
+        unit = spec.same_time * at(table, below, share) + base[kind][:, period_of]
+        heights[kind] = deviations.in_units(size, unit, spec)
+    in_units = deviations.bounded(observed_residual, unit, spec)
+    outside = deviations.outside(x, low, high)
+    heights[3] = np.where(valid, deviations.in_units(outside, unit, spec), NAN)
+    heights[4] = deviations.shift(in_units, T, step, spec)
+    heights[5] = deviations.variation(heights[0], T, spec)
     return History(
         start=start,
         step=step,
         days=days,
-        heights=heights(deviations, units, spec),
+        x=x,
+        residual=in_units,
+        heights=heights,
         tables=np.stack(found),
         base=base,
         per=per,
