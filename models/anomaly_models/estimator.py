@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cleaning, pack, scorers, windows
+from .budget import BudgetSpec
 from .cleaning import CleaningSpec
 from .exceptions import InvalidShapeError, PackRejectedError, PackTruncatedError, UntrainableError
 from .frame import F32, Block, EntityKey, Inference, Scorer, Windows
@@ -41,7 +42,7 @@ class AnomalyDetector:
         recipe: fc, cnn, lstm, gru, cnn_lstm, cnn_gru (need TensorFlow to fit, never to score), pca, seasonal, zscore.
         window: samples the model sees at once.
         seed: same data, same seed, same model.
-        threshold: base threshold of held-out errors: mean_std, mad, p95, p99.
+        threshold: base threshold of held-out errors: mean_std, mad, p95, p99; or budget, a false alert per week.
         k: factor of mean_std and mad.
         contamination: largest share of training samples masked as outliers.
         max_gap: longest gap, in steps, over which the last value is carried.
@@ -188,7 +189,7 @@ class AnomalyDetector:
         try:
             detector = cls("zscore")
             detector.plan = Plan(
-                ModelSpec(**row["model"]), CleaningSpec(**row["cleaning"]), ThresholdSpec(**row["threshold"]), _SPLIT
+                ModelSpec(**row["model"]), CleaningSpec(**row["cleaning"]), _threshold(row["threshold"]), _SPLIT
             )
             detector._inputs = ThresholdInputs.from_json(row["inputs"])
             detector._step, detector._next = int(row["step"]), int(row["next"])
@@ -212,6 +213,10 @@ class AnomalyDetector:
         x, valid = cleaning.bridge(values[:, None, :], self.plan.cleaning.max_gap)
         w = windows.make(x, valid, self._next if start is None else start, self._step, scorer.window)
         return scorer.infer(w), w, values
+
+
+def _threshold(stored: dict[str, Any]) -> ThresholdSpec:
+    return ThresholdSpec(**{**stored, "budget": BudgetSpec(**stored["budget"])})
 
 
 def _values(X: Any) -> F32:

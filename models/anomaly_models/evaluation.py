@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import cleaning, detector, windows
+from . import cleaning, detector, following, windows
 from .alerting import AlertSpec, AlertState
 from .ensemble import Ensemble
 from .exceptions import InvalidShapeError
 from .exemplars import Exemplars
+from .following import Sample
 from .frame import F32, I64, Block, Scorer, Windows
 from .renewal import renewed
 from .thresholds import ThresholdInputs, ThresholdStack
@@ -19,6 +20,27 @@ from .training import Plan
 
 CHUNK_FLOATS = 2**23
 """Numbers of observed, expected, ... samples that one step of the walk holds per array: 32 MiB."""
+PERIOD = 7200
+"""Seconds between two trainings."""
+
+
+class Followed:
+    """Thresholds that are measured anew for every period on what a walk has seen, as trainers do."""
+
+    def __init__(self, samples: list[Sample], inputs: list[ThresholdInputs], block: Block, plan: Plan) -> None:
+        self.samples, self.inputs = samples, inputs
+        self.specs = [plan.threshold_of(e, block.step) for e in block.entities]
+        self.taken = 0
+
+    def stack(self, error: F32, end: I64) -> ThresholdStack:
+        """Inputs of all entities after the errors and ends [S, B] so far. None is older than its model."""
+        for i, spec in enumerate(self.specs):
+            before = self.samples[i]
+            self.samples[i] = before.then(error[i, self.taken :], end[i, self.taken :])
+            if self.samples[i].end[-1:] > before.end[-1:]:
+                self.inputs[i] = following.next_inputs(self.inputs[i], self.samples[i], spec)
+        self.taken = error.shape[1]
+        return ThresholdStack.of(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -53,12 +75,14 @@ def walk(
     exemplars: Exemplars | None = None,
     since: int | None = None,
     renew: bool = False,
+    samples: Sequence[Sample] = (),
 ) -> Walk:
     """Score every window of ``block``, oldest first, with models and thresholds that never change.
 
     ``block`` holds the scorer's entities in its order, some history before the test part included, so that the first
     test windows are whole. ``since``: data time of the first window that is scored. With ``renew`` the context of an
     ensemble is drawn again for every period from all of the block before it, as trainers do; its autoencoder stays.
+    With ``samples`` too, the errors that training took a budget's thresholds from, so are the thresholds of all others.
 
     Raises:
         InvalidShapeError: scorer, inputs and block are not of the same entities.
@@ -80,15 +104,20 @@ def walk(
     feature_score, expected = (np.full((S, B, F), np.nan, np.float32) for _ in range(2))
     members: list[F32] = []
     names: tuple[str, ...] = ()
+    followed: Followed | None = None
     stages: Iterable[tuple[int, int, Scorer]]
     if renew and isinstance(scorer, Ensemble):
         stages = renewed(scorer, x, valid, block.start, block.step, begin)
     else:
-        size = max(CHUNK_FLOATS // max(S * F, 1), 1)
+        if renew and samples and plan.threshold.base == "budget":
+            followed = Followed(list(samples), list(inputs), block, plan)
+        size = max(CHUNK_FLOATS // max(S * F, 1), 1) if followed is None else max(PERIOD // block.step, 1)
         stages = ((first, first + size, scorer) for first in range(begin, begin + B, size))
     for first, last, stage in stages:
         at = slice(first - begin, last - begin)
         part = Windows(all_windows.x[:, at], all_windows.valid[:, at], all_windows.end[:, at])
+        if followed is not None:
+            stack = followed.stack(error[:, : first - begin], all_windows.end[:, : first - begin])
         said = detector.detect(
             stage, part, stack, plan.threshold, alert, plan.model.min_features, state, exemplars=exemplars
         )

@@ -11,17 +11,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from . import budget
+from .budget import BudgetSpec
 from .exceptions import PackRejectedError, UntrainableError
 from .frame import I64, Bool
 
 F64 = npt.NDArray[np.float64]
-Method = Literal["mean_std", "mad", "p95", "p99"]
+Method = Literal["budget", "mean_std", "mad", "p95", "p99"]
 MAX_EARLIER = 256
 """Most earlier generations that are read back."""
 MAX_VALUE = 1e12
@@ -35,10 +37,11 @@ class ThresholdSpec:
     """How errors become a threshold; field for field the `threshold` section of the configuration.
 
     ``half_life`` and ``recent`` are seconds of data time, ``floor`` and ``ceiling`` scaler units, ``largest_step`` a
-    share of the previous generation's threshold.
+    share of the previous generation's threshold, ``largest_rise`` a share of the threshold per day (base ``budget``).
+    ``budget`` says what ``base`` ``budget`` allows; it is not of that section and may differ between entities.
     """
 
-    base: Method = "mean_std"
+    base: Method = "budget"
     k: float = 5.0
     mode: Literal["decay", "literal"] = "decay"
     weighting: Literal["inverse_variance", "sigma"] = "inverse_variance"
@@ -47,12 +50,16 @@ class ThresholdSpec:
     floor: float = 0.05
     ceiling: float | None = None
     largest_step: float | None = None
+    largest_rise: float = 0.5
+    budget: BudgetSpec = field(default_factory=BudgetSpec)
 
     def __post_init__(self) -> None:
         if self.base not in METHODS:
             raise ValueError(f"base must be one of {', '.join(METHODS)}, received {self.base!r}")
         if not self.floor > 0 or not self.half_life > 0:
             raise ValueError(f"floor and half_life must be positive, received {self.floor} and {self.half_life}")
+        if not self.largest_rise > 0:
+            raise ValueError(f"largest_rise must be positive, received {self.largest_rise}")
         if self.ceiling is not None and self.ceiling < self.floor:
             raise ValueError(f"ceiling must not be below the floor of {self.floor}, received {self.ceiling}")
 
@@ -66,29 +73,34 @@ def _median_mad(errors: F64, k: float) -> float:
     return float(median + k * np.median(np.abs(errors - median)))
 
 
-METHODS: dict[Method, Callable[[F64, float], float]] = {
+FORMULAS: dict[Method, Callable[[F64, float], float]] = {
     "mean_std": _mean_std,
     "mad": _median_mad,
     "p95": lambda errors, _: float(np.percentile(errors, 95)),
     "p99": lambda errors, _: float(np.percentile(errors, 99)),
 }
-"""Base thresholds by name: (finite errors, k) -> threshold."""
+"""Base thresholds that need no order of the errors, by name: (finite errors, k) -> threshold."""
+METHODS: tuple[Method, ...] = ("budget", *FORMULAS)
 
 
-def base_threshold(errors: npt.ArrayLike, method: Method, k: float) -> float:
+def base_threshold(errors: npt.ArrayLike, method: Method, k: float, allowed: BudgetSpec | None = None) -> float:
     """Base threshold of held-out ``errors`` (any shape, NaN ignored), in the errors' unit.
 
     ``mean_std``: mean + k standard deviations (of the population). ``mad``: median + k MAD, where MAD is the plain
     median of |error - median|, not multiplied by 1.4826. ``p95``, ``p99``: percentiles; ``k`` plays no part.
+    ``budget``: :func:`anomaly_models.budget.calibrate` for ``allowed``; the errors are then those of consecutive
+    instants, NaN where there is none.
 
     Raises:
         UntrainableError: no error is finite.
     """
     values = np.asarray(errors, np.float64).ravel()
+    if method == "budget":
+        return budget.calibrate(values, allowed or BudgetSpec()).threshold
     values = values[np.isfinite(values)]
     if values.size == 0:
         raise UntrainableError("no_errors", "a threshold needs at least one held-out window that can be scored")
-    return METHODS[method](values, k)
+    return FORMULAS[method](values, k)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def test_a_training_puts_every_entity_and_model_in_force(tmp_path: Path) -> None
     assert entry.trained_data_end == NOW
     assert entry.training["state"] == "succeeded"
     assert entry.training["samples"] == {"train": 606, "validation": 129, "test": 130}
-    assert set(entry.figures["base"]) == {"mean_std", "mad", "p95", "p99"}
+    assert set(entry.figures["base"]) == {"budget", "mean_std", "mad", "p95", "p99"}
     pack = Generations(DirectoryBlobs(tmp_path / "store")).open_pack(entry.pack)
     assert pack.rows[entry.row]["entity"] == {"target": "cpu", "labels": {"entity": "a"}}
     assert events.of("trained")[0] == {

@@ -63,7 +63,7 @@ def test_every_entity_gets_a_row_with_threshold_and_figures() -> None:
     row = batch.rows[0]
     assert set(row.figures["quality"]) == {"train", "validation", "test"}
     assert set(row.figures["quality"]["test"]) == {"mae", "rmse", "mase", "r2"}
-    assert set(row.figures["base"]) == {"mean_std", "mad", "p95", "p99"}
+    assert set(row.figures["base"]) == {"budget", "mean_std", "mad", "p95", "p99"}
     assert row.figures["above"]["p95"]["ratio"] == pytest.approx(0.05, abs=0.01)
     assert row.threshold.recent.at == row.data_end == a_block().end - STEP
 

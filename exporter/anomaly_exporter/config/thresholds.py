@@ -8,12 +8,13 @@ from pydantic import Field
 
 from .base import PositiveSeconds, Section
 
-Method = Literal["mean_std", "mad", "p95", "p99"]
+Method = Literal["budget", "mean_std", "mad", "p95", "p99"]
 
 
 class Threshold(Section):
-    base: Method = "mean_std"
-    """Base threshold on held-out errors: mean + k std, median + k MAD, or a percentile."""
+    base: Method = "budget"
+    """Base threshold on held-out errors: as high as `alerting.budget` needs, mean + k std, median + k MAD, or a
+    percentile."""
     k: Annotated[float, Field(gt=0)] = 5.0
     """Factor of mean_std and mad."""
     mode: Literal["decay", "literal"] = "decay"
@@ -30,3 +31,5 @@ class Threshold(Section):
     """Highest threshold, in scaler units."""
     largest_step: Annotated[float, Field(gt=0)] | None = None
     """Largest relative change of the threshold from one generation to the next, 0.5 = half."""
+    largest_rise: Annotated[float, Field(gt=0)] = 0.5
+    """Base `budget`: largest relative rise of the recent threshold per day, so that no incident can lift it faster."""

@@ -106,7 +106,8 @@ def score(
         # Windows before any test part are not judged; the context of an ensemble is renewed as trainers would.
         since = min(block.start + block.step * (offsets[row] + int(fleet[row].test_rows.min())) for row in rows)
         inputs = [r.threshold for r in batch.rows]
-        walked = walk(batch.scorer, inputs, block.take(rows), plan, alert, since=since, renew=True)
+        samples = [r.sample for r in batch.rows]
+        walked = walk(batch.scorer, inputs, block.take(rows), plan, alert, since=since, renew=True, samples=samples)
         lead = int(walked.end[0] - block.start) // block.step if walked.end.size else 0
         for at, row in enumerate(rows):
             picked = _Picked.of(fleet[row], offsets[row] - lead, walked.end.size)

@@ -153,7 +153,8 @@ class Run:
     def _train(self, name: str, block: Block, in_force: _InForce, progress: Progress) -> TrainedBatch:
         """One batch of one model; a batch that fails as a whole fails alone."""
         model = self.config.model(name)
-        plan = in_force.sharing(name, self._plan(model))
+        budgets = dict(zip(block.entities, specs.budgets(self.target, block.entities).tolist(), strict=True))
+        plan = replace(in_force.sharing(name, self._plan(model)), budgets=budgets)
         try:
             return train(
                 block,
@@ -212,6 +213,7 @@ class Run:
             ensemble=specs.ensemble_spec(self.target),
             min_samples=max(training.min_history // self.target.step, 1),
             persistence=specs.persistence(self.target.alerting, self.target.threshold, model),
+            budget=self.target.alerting.budget.false_alerts_per_week,
         )
 
     def _figures(self, name: str, row: TrainedRow, batch: TrainedBatch, lesson: Lesson | None) -> dict[str, Any]:
@@ -360,8 +362,7 @@ class _InForce:
             if stack is not None and entry.row < stack.scale.shape[0]:
                 stacks[entity] = stack.take([entry.row])
                 kept[entity] = entry
-        spec = plan.threshold
-        same = {e: x for e, x in kept.items() if (x.training.get("base"), x.training.get("k")) == (spec.base, spec.k)}
+        same = {e: x for e, x in kept.items() if _measured_as(x, plan)}
         return Previous(
             scorers=stacks,
             thresholds={e: x.threshold for e, x in same.items()},
@@ -381,6 +382,14 @@ class _InForce:
                 )
                 self.packs[digest] = None
         return self.packs[digest]
+
+
+def _measured_as(entry: Entry, plan: Plan) -> bool:
+    """Whether the threshold of ``entry`` means what ``plan`` would measure: another budget is another threshold."""
+    spec, figures = plan.threshold, entry.figures.get("budget", {})
+    if (entry.training.get("base"), entry.training.get("k")) != (spec.base, spec.k):
+        return False
+    return spec.base != "budget" or figures.get("asked") == plan.budgets.get(entry.entity, plan.budget)
 
 
 def batches(entities: Sequence[EntityKey], rows: int, features: int) -> Iterator[tuple[EntityKey, ...]]:

@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_models import quality, scorers
+from anomaly_models import following, quality, scorers
+from anomaly_models.budget import WEEK, Calibrated
 from anomaly_models.cleaning import CleaningSpec
 from anomaly_models.ensemble_spec import EnsembleSpec
 from anomaly_models.exceptions import InvalidShapeError, UntrainableError
+from anomaly_models.following import Sample
 from anomaly_models.frame import Block, Bool, EntityKey, Inference, Learner, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.pack import MAX_MODELS, Pack
 from anomaly_models.sharing import Prior
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec
 
-from . import held_out
-from .ensembles import complete, fitted_part, fitted_scorer
+from . import held_out, out_of_fold
+from .ensembles import AUTO, complete, fitted_part, fitted_scorer
 from .held_out import Old
 from .own_or_shared import OwnOrShared, Scope, can_share
 from .parts import SPLITS, Parts, prepare, survey
@@ -45,6 +47,7 @@ class Plan:
     one-row model of all series, where there is one; with the scope ``both`` a series keeps it until its own is better,
     with ``shared`` it only gets a scale and a threshold of its own. ``prior``: how far a threshold is widened towards
     the fleet's while little history speaks for it. ``ensemble``: how the members of the recipe ``auto`` are calibrated.
+    ``budget``: false alerts allowed per entity and week, ``budgets`` of entities with another one.
     """
 
     model: ModelSpec
@@ -57,6 +60,12 @@ class Plan:
     shared: Scorer | None = None
     prior: Prior | None = None
     ensemble: EnsembleSpec = field(default_factory=EnsembleSpec)
+    budget: float = 1.0
+    budgets: Mapping[EntityKey, float] = field(default_factory=dict)
+
+    def threshold_of(self, entity: EntityKey, step: int) -> ThresholdSpec:
+        """How errors of ``entity`` become a threshold, its budget included; ``step``: seconds between samples."""
+        return following.allowed(self.threshold, self.budgets.get(entity, self.budget), step, self.persistence)
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,10 @@ class TrainedRow:
     """One trained entity: row ``row`` of the pack.
 
     ``figures``: quality per split (scaler units), base thresholds per method on the held-out errors, what lies above
-    them. ``loss`` and the epochs are None for models that are not fitted in epochs. ``seconds`` is the entity's share
-    of the fit, ``inference_seconds`` the time of one window. ``scope``: whose weights these are, ``own`` or ``shared``.
+    them, and under ``budget`` the false alerts per week that were asked for, the fewest that the history can support
+    and how many the held-out errors would have made. ``loss`` and the epochs are None for models that are not fitted in
+    epochs. ``seconds`` is the entity's share of the fit, ``inference_seconds`` the time of one window. ``scope``: whose
+    weights these are, ``own`` or ``shared``. ``sample``: the errors that a budget's threshold was taken from.
     """
 
     entity: EntityKey
@@ -101,6 +112,7 @@ class TrainedRow:
     inference_seconds: float
     test_start: int
     data_end: int
+    sample: Sample
     scope: str = "own"
 
 
@@ -159,8 +171,12 @@ def train(
         return TrainedBatch(None, None, (), failed, {**memory, "fit": probe.memory()})
     seconds = (probe.seconds() - began) / len(entities)
     memory["fit"] = probe.memory()
-    judge = _Judge(plan, found.block, parts, scorer, _reports(learner, len(entities)), seconds, probe)
     scopes = getattr(learner, "scopes", ("own",) * len(entities))
+    folds: Sequence[Sample] = ()
+    if fitted.recipe in scorers.SIMPLE and "shared" not in scopes:
+        simple = scorers.simple_learner(fitted)
+        folds = out_of_fold.samples(simple, scorer, found, parts, fitted, max_gap=plan.cleaning.max_gap)
+    judge = _Judge(plan, found.block, parts, scorer, _reports(learner, len(entities)), seconds, probe, folds)
     rows: list[TrainedRow] = []
     kept: list[int] = []
     for i, entity in enumerate(entities):
@@ -225,9 +241,10 @@ class _Judge:
         reports: Sequence[_Report],
         seconds: float,
         probe: Probe,
+        folds: Sequence[Sample],
     ) -> None:
         self.plan, self.block, self.parts, self.scorer = plan, block, parts, scorer
-        self.reports, self.seconds = reports, seconds
+        self.reports, self.seconds, self.folds = reports, seconds, folds
         self.windows = {
             "train": _thinned(parts.train, MAX_FIGURE_WINDOWS),
             "validation": _newest(parts.validation, MAX_TEST_WINDOWS),
@@ -248,15 +265,25 @@ class _Judge:
         test, errors = self.windows["test"], self.said["test"].error[i]
         if not (self.finite[i] and report.trained and np.isfinite(errors).any()):
             return None
-        spec, persistence = self.plan.threshold, self.plan.persistence
+        spec, persistence = self.plan.threshold_of(entity, self.block.step), self.plan.persistence
         validation = (self.said["validation"].error[i], self.windows["validation"].end[i])
+        earlier = self._earlier(i, previous, spec)
         now, looked_at, calm = held_out.recent(validation, (errors, test.end[i]), spec, persistence)
+        sample = held_out.joined((*self.folds[i : i + 1], Sample(*validation), Sample(errors, test.end[i])))
+        is_budget = spec.base == "budget"
+        measured, calibrated = following.follow(sample, earlier if is_budget else (), spec)
+        if is_budget:
+            now = measured
         return TrainedRow(
             entity=entity,
             row=at,
             # Training again without new data must not make the same measurement count twice.
-            threshold=ThresholdInputs(now, tuple(r for r in self._earlier(i, previous) if r.at < now.at)),
-            figures={"quality": self._quality(i), **held_out.base_figures(looked_at, calm, spec)},
+            threshold=ThresholdInputs(now, tuple(r for r in earlier if r.at < now.at)),
+            figures={
+                "quality": self._quality(i),
+                **held_out.base_figures(looked_at, calm, spec, measured.value),
+                "budget": self._budget(i, calibrated, spec),
+            },
             epochs=report.epochs,
             best_epoch=report.best_epoch,
             loss=report.loss,
@@ -266,11 +293,25 @@ class _Judge:
             inference_seconds=self.inference_seconds,
             test_start=int(parts.test_start[i]),
             data_end=_data_end(self.block, i),
+            sample=sample,
         )
 
-    def _earlier(self, i: int, previous: Previous) -> tuple[Recent, ...]:
+    def _budget(self, i: int, calibrated: Calibrated, spec: ThresholdSpec) -> dict[str, float]:
+        """What was asked for and what the history can support; an ensemble is calibrated on all of it."""
+        attainable = calibrated.attainable
+        if self.plan.model.recipe == AUTO:
+            attainable = WEEK / max(float(self.parts.samples[i].sum()) * self.block.step, 1.0)
+        asked = spec.budget.per_week
+        return {
+            "asked": asked,
+            "attainable": attainable,
+            "expected": calibrated.expected,
+            "widened": calibrated.widened,
+        }
+
+    def _earlier(self, i: int, previous: Previous, spec: ThresholdSpec) -> tuple[Recent, ...]:
         """Earlier thresholds of entity ``i`` on the new model's scale; none where there is no comparable old model."""
-        entity, spec = self.block.entities[i], self.plan.threshold
+        entity = self.block.entities[i]
         old, inputs = previous.scorers.get(entity), previous.thresholds.get(entity)
         if old is None or inputs is None or _architecture(old) != _architecture(self.scorer):
             return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_models import quality, thresholds, windows
+from anomaly_models.following import KEEP, Sample
 from anomaly_models.frame import F32, I64, Bool, Inference, Scorer, Windows
-from anomaly_models.thresholds import METHODS, Recent, ThresholdInputs, ThresholdSpec, base_threshold
+from anomaly_models.thresholds import FORMULAS, Recent, ThresholdInputs, ThresholdSpec, base_threshold
 
 MIN_RECENT = 30
 """Fewest errors that the newest threshold is taken from before older held-out ones are added."""
 MIN_COMMON = 20
 """Fewest common held-out windows to compare two models by."""
-KEEP = 36
-"""Earlier thresholds kept per entity: three days of two-hourly trainings; older ones weigh less than an eighth."""
 _EVER = float(2**60)
 
 
@@ -27,6 +26,14 @@ def score(scorer: Scorer, w: Windows, min_features: int, tail: int) -> Inference
     said = scorer.infer(w)
     usable = windows.usable(w, min_features, tail)
     return replace(said, error=np.where(usable, said.error, np.float32(np.nan)))
+
+
+def joined(parts: Sequence[Sample]) -> Sample:
+    """Samples one after the other in time, each taken up to where the next begins."""
+    out = Sample(np.empty(0, np.float32), np.empty(0, np.int64))
+    for part in parts:
+        out = out.then(part.errors, part.end)
+    return out
 
 
 def in_runs(above: Bool, length: int) -> Bool:
@@ -42,7 +49,7 @@ def detected(errors: F32, spec: ThresholdSpec, persistence: int) -> Bool:
     """Windows [B] whose errors stay above the base threshold of all ``errors`` for ``persistence`` steps or more."""
     if not np.isfinite(errors).any():
         return np.zeros(errors.shape, np.bool_)
-    return in_runs(errors > base_threshold(errors, spec.base, spec.k), persistence)
+    return in_runs(errors > base_threshold(errors, spec.base, spec.k, spec.budget), persistence)
 
 
 def recent(
@@ -57,7 +64,8 @@ def recent(
         UntrainableError: nothing held out can be scored.
     """
     errors, end = np.concatenate([validation[0], test[0]]), np.concatenate([validation[1], test[1]])
-    calm = ~detected(errors, spec, persistence)
+    # The base `budget` decides itself what was an incident.
+    calm = np.ones(errors.shape, np.bool_) if spec.base == "budget" else ~detected(errors, spec, persistence)
     in_test = np.arange(errors.size) >= validation[0].size
     countable = calm & np.isfinite(errors)
     newest = in_test & (end > test[1].max(initial=0) - spec.recent)
@@ -91,19 +99,24 @@ def earlier(old: Old, w: Windows, new_errors: F32, calm: Bool, spec: ThresholdSp
     both = np.isfinite(old_errors) & np.isfinite(new_errors[at]) & calm[at]
     if both.sum() < MIN_COMMON:
         return ()
-    before = base_threshold(old_errors[both], spec.base, spec.k)
-    after = base_threshold(new_errors[at][both], spec.base, spec.k)
+    before, after = (
+        base_threshold(np.where(both, e, np.float32(np.nan)), spec.base, spec.k, spec.budget)
+        for e in (old_errors, new_errors[at])
+    )
     # A model that reproduces its data to the last digit has no scale to compare by.
     if not (before > 0 and after > 0 and np.isfinite(after / before)):
         return ()
     return thresholds.history_after(old.inputs, after / before, KEEP)
 
 
-def base_figures(errors: F32, calm: Bool, spec: ThresholdSpec) -> dict[str, Any]:
-    """Base threshold of every method on the calm ones of held-out ``errors`` [B], and what of all lies above each."""
+def base_figures(errors: F32, calm: Bool, spec: ThresholdSpec, calibrated: float) -> dict[str, Any]:
+    """Base threshold of every method on the calm ones of held-out ``errors`` [B], and what of all lies above each.
+
+    ``calibrated``: the one of the method ``budget``, which is taken from more than these.
+    """
     kept = errors[calm & np.isfinite(errors)]
     kept = kept if kept.size else errors
-    base = {method: base_threshold(kept, method, spec.k) for method in METHODS}
+    base = {method: base_threshold(kept, method, spec.k) for method in FORMULAS} | {"budget": calibrated}
     above = {
         method: _known({"ratio": quality.above_ratio(errors, t), "mean_error": quality.above_mean(errors, t)})
         for method, t in base.items()

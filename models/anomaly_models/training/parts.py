@@ -113,8 +113,8 @@ def prepare(found: Survey, spec: ModelSpec, clean: CleaningSpec) -> Parts:
     step = found.block.step
     return Parts(
         train=windows.make(x, valid, found.block.start + first * step, step, spec.window, spec.stride),
-        validation=_windows(found, borders[:, 1] - context, borders[:, 2], spec),
-        test=_windows(found, borders[:, 2] - context, borders[:, 3], replace(spec, stride=1)),
+        validation=windows_of(found, borders[:, 1] - context, borders[:, 2], spec),
+        test=windows_of(found, borders[:, 2] - context, borders[:, 3], replace(spec, stride=1)),
         masked_ratio=ratio,
         samples=_count(found),
         observed=np.where(valid, x, np.float32(np.nan)).transpose(1, 0, 2),
@@ -140,7 +140,7 @@ def _usable(found: Survey, i: int, rows: slice, spec: ModelSpec, stride: int) ->
     return int(windows.usable(w, spec.min_features, spec.tail).sum())
 
 
-def _windows(found: Survey, start: I64, end: I64, spec: ModelSpec) -> Windows:
+def windows_of(found: Survey, start: I64, end: I64, spec: ModelSpec) -> Windows:
     """Windows that lie in the rows [start, end) of every entity."""
     x, valid, first = _limited(found, start, end, 0, spec)
     step = found.block.step
