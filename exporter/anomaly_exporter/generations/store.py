@@ -144,15 +144,18 @@ class Generations:
     def rollback(self, target: str) -> Generation:
         """Put the entries of the generation before the newest round of training in force again, under a new number.
 
+        Rounds in which the gate rejected everything changed no model and are passed over.
+
         Raises:
             GenerationMissingError: there is none to return to.
             GenerationError, BlobError: it cannot be read or written; what is in force is unchanged.
         """
 
         def edit(current: Generation | None) -> Generation:
-            if current is None or current.previous is None:
-                raise GenerationMissingError(f"{target} has no earlier generation to return to")
-            return replace(self._numbered(target, current.previous), created_at=self._wall())
+            for earlier in self._earlier(target, current) if current else ():
+                if current and _models(earlier) != _models(current):
+                    return replace(earlier, created_at=self._wall())
+            raise GenerationMissingError(f"{target} has no earlier generation to return to")
 
         return self._edit(target, edit)
 
@@ -392,3 +395,8 @@ def _names(keys: Collection[Key]) -> str:
     """Some of ``keys`` for a message."""
     shown = ", ".join(f"{entity} ({model})" for entity, model in list(keys)[:3])
     return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _models(generation: Generation) -> dict[Key, tuple[str, int, int]]:
+    """Which model is in force for whom; what the gate said of others plays no part."""
+    return {key: (*entry.place, entry.trained_data_end) for key, entry in generation.entries.items()}
