@@ -59,11 +59,12 @@ class Line:
     def decades(self, heights: F32, spec: LineSpec) -> F32:
         """Rarity of ``heights`` [..., T] whose leading axes are the line's; NaN stays NaN."""
         with np.errstate(invalid="ignore"):
-            log = np.log(np.maximum(heights, np.float32(spec.least_height)))
+            log: F32 = np.log(np.maximum(heights, np.float32(spec.least_height)))
             log -= self.height[..., None]
             log /= self.slope[..., None]
             log += self.rarity[..., None]
-            return np.clip(log, np.float32(spec.lowest), np.float32(spec.highest), out=log)
+            clipped: F32 = np.clip(log, np.float32(spec.lowest), np.float32(spec.highest))
+        return clipped
 
     def stacked(self) -> F32:
         """As one tensor [..., 3]."""

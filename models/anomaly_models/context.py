@@ -30,12 +30,12 @@ NAN = np.float32(np.nan)
 class Context(Likeness):
     """What is known at the beginning of a period, of S entities with F features; float32, finite.
 
-    The fields of ``Likeness``, and: ``clock`` [S, 2]: data time as days and seconds of the day. ``tables`` [S, 7, F, L]: profile, band edges and units
-    of the slots from ``origin`` [S, 1] on, a day and some hours before. ``base`` [S, P, 4, F]: the other part of the
-    units, of the periods before and this one. ``feature_lines`` [S, 4, F, 3], ``member_lines`` [S, 5, 3],
-    ``final_line`` [S, 3]. ``guard`` [S, 5]: decades off each member. ``habit`` [S, H]: decades off by time of the day,
-    slots from ``habit_origin`` [S, 1] on. ``widen`` [S, 1]: decades off for a short history. ``seen`` [S, F]: 1 where the
-    feature ever had a sample.
+    The fields of ``Likeness``, and: ``clock`` [S, 2]: data time as days and seconds of the day. ``tables``
+    [S, 7, F, L]: profile, band edges and units of the slots from ``origin`` [S, 1] on, a day and some hours before.
+    ``base`` [S, P, 4, F]: the other part of the units, of the periods before and this one. ``feature_lines``
+    [S, 6, F, 3], ``member_lines`` [S, 10, 3], ``final_line`` [S, 3]. ``guard`` [S, 10]: decades off each member.
+    ``habit`` [S, H]: decades off by time of the day, slots from ``habit_origin`` [S, 1] on. ``widen`` [S, 1]: decades
+    off for a short history. ``seen`` [S, F]: 1 where the feature ever had a sample.
     """
 
     clock: F32
@@ -112,7 +112,7 @@ def draw(lessons: Lessons, error: F32, rows: int) -> Context:
     habit_days = Days.of(times, step, slots)
     habits = _habits(combined, habit_days, spec.recurrence, slots.seconds)
     combined = combined - habits[:, habit_days.number]
-    final = opinion.final_heights(combined, spec)
+    final = opinion.final_heights(combined)
     final_line = opinion.draw(final, block_samples(rows - since, step, spec.final), step, spec.final)
 
     period = (rows + history.lead) // history.per
@@ -125,19 +125,18 @@ def draw(lessons: Lessons, error: F32, rows: int) -> Context:
     # What was seen at all, not only lately, makes a history long.
     weeks = np.sum(~np.isnan(stand).all(axis=1), axis=1) * step / WEEK
     widen = spec.widen * np.maximum(np.log10(spec.enough / np.maximum(weeks * WEEK, step)), 0)
-    column = lambda value: np.full((S, 1), value, np.float32)  # noqa: E731
     recent = np.maximum(period + np.arange(1 - base_periods(step, spec), 1), 0)
     base = history.base[:, :, recent].reshape(UNITS, S, F, recent.size)
     return Context(
         clock=np.tile(np.array([end // DAY, end % DAY], np.float32), (S, 1)),
-        origin=column(origin),
+        origin=np.full((S, 1), origin, np.float32),
         tables=np.ascontiguousarray(history.tables[:, :, index].reshape(TABLES, S, F, length).transpose(1, 0, 2, 3)),
         base=np.ascontiguousarray(base.transpose(1, 3, 0, 2)),
         feature_lines=feature_lines.stacked(),
         member_lines=member_lines.stacked(),
         final_line=final_line.stacked(),
         guard=guard,
-        habit_origin=column(habit_origin),
+        habit_origin=np.full((S, 1), habit_origin, np.float32),
         habit=np.ascontiguousarray(habits[:, habit_index]),
         widen=widen[:, None].astype(np.float32),
         seen=history.seen.reshape(S, F).astype(np.float32),
@@ -152,11 +151,12 @@ def _guard(rarity: F32, step: int, spec: GuardSpec) -> F32:
     lately = max(round(spec.days * DAY / (size * step)), 12)
     (all_of_it,) = quantiles(maxima, (spec.share,))
     (newest,) = quantiles(maxima[..., -lately:], (spec.share,))
-    return np.clip(np.nan_to_num(newest - all_of_it - np.float32(spec.dead)), 0, np.float32(spec.most))
+    louder = np.nan_to_num(newest - all_of_it - np.float32(spec.dead))
+    return np.asarray(np.clip(louder, 0, spec.most), np.float32)
 
 
 def _habits(combined: F32, days: Days, spec: RecurrenceSpec, slot: int) -> F32:
-    """Decades to take off at every slot of ``days`` and the day after, [S, slots], for what ``combined`` [S, T] repeats."""
+    """Decades off at every slot of ``days`` and the day after, [S, slots], for what ``combined`` [S, T] repeats."""
     n, reach = days.slots.per_day, max(round(spec.reach / slot), 1)
     S = combined.shape[0]
     highest = np.full((S, days.count * n + 2 * reach), -np.inf, np.float32)

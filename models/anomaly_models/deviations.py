@@ -29,7 +29,8 @@ CHUNK_FLOATS = 1 << 23
 def in_units(deviation: F32, unit: F32, spec: UsualSpec) -> F32:
     """Size of a ``deviation`` in its ``unit``, both of one shape, at most ``spec.largest``."""
     with np.errstate(invalid="ignore"):
-        return np.minimum(np.abs(deviation) / unit, np.float32(spec.largest))
+        size: F32 = np.minimum(np.abs(deviation) / unit, np.float32(spec.largest))
+    return size
 
 
 def bounded(residual: F32, unit: F32, spec: UsualSpec) -> F32:
@@ -46,7 +47,7 @@ def level(residual: F32, newest: int, step: int, spec: UsualSpec) -> F32:
 
 def outside(x: F32, lower: F32, upper: F32) -> F32:
     """Distance of ``x`` outside [``lower``, ``upper``], below it negative, all of one shape."""
-    return np.maximum(x - upper, 0) - np.maximum(lower - x, 0)
+    return np.asarray(np.maximum(x - upper, 0) - np.maximum(lower - x, 0), np.float32)
 
 
 def shift(bounded_residual: F32, newest: int, step: int, spec: UsualSpec) -> F32:

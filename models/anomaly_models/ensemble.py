@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ class Ensemble:
         clocks = np.concatenate([w.end[:, :1], self.context.time[:, None]], axis=1)
         if (clocks == clocks[0]).all():
             return _read(w, error, self.context, self.step, self.settings)
-        out = _silence(*w.x.shape[:2], w.x.shape[3])
+        S, B, _, F = w.x.shape
+        out = _silence(S, B, F)
         for clock in np.unique(clocks, axis=0):
             rows = np.flatnonzero((clocks == clock).all(axis=1))
             part = Windows(w.x[rows], w.valid[rows], w.end[rows])
@@ -118,7 +120,7 @@ class Ensemble:
         settings = from_json(EnsembleSpec, spec["settings"])
         own = {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
         autoencoder = Autoencoder.restore(spec["autoencoder"], own)
-        shapes = tensor_shapes(*autoencoder.scale.shape, step, settings)
+        shapes = tensor_shapes(autoencoder.scale.shape[0], autoencoder.features, step, settings)
         received = {name: t.shape for name, t in tensors.items() if not name.startswith(PREFIX)}
         if received != shapes:
             wrong = min(name for name in {*shapes, *received} if shapes.get(name) != received.get(name))
@@ -164,7 +166,8 @@ def tensor_shapes(series: int, features: int, step: int, spec: EnsembleSpec) -> 
 def lessons_of(x: F32, valid: Bool, start: int, step: int, spec: EnsembleSpec) -> Lessons:
     """The history of bridged samples ``x`` and ``valid`` [T, S, F] that begin at ``start``, and what it teaches."""
     T = x.shape[0]
-    flat, seen = (np.ascontiguousarray(a.transpose(1, 2, 0)).reshape(-1, T) for a in (x, valid))
+    flat = np.ascontiguousarray(x.transpose(1, 2, 0)).reshape(-1, T)
+    seen = np.ascontiguousarray(valid.transpose(1, 2, 0)).reshape(-1, T)
     return Lessons(look(flat, seen, start, step, spec.period, spec.usual), x.shape[2], spec)
 
 
@@ -198,7 +201,7 @@ def _read(w: Windows, error: F32, context: Context, step: int, spec: EnsembleSpe
     high = np.where(context.seen[:, None, :, None] > 0, high, NAN)
 
     recent = slice(T - B - spec.shapes.length(F) + 1, None)
-    unlike = context.heights(*(a.reshape(S, F, T)[:, :, recent] for a in (x, residual)), spec.shapes)
+    unlike = context.heights(x.reshape(S, F, T)[:, :, recent], residual.reshape(S, F, T)[:, :, recent], spec.shapes)
     early = high.shape[-1] - B
     whole = np.full((S, len(ENTITY_MEMBERS), high.shape[-1]), np.nan, np.float32)
     whole[:, 0, early:], whole[:, 1:, early:] = error, unlike
@@ -207,7 +210,7 @@ def _read(w: Windows, error: F32, context: Context, step: int, spec: EnsembleSpe
     members = lines.members.decades(stand[:, :, early:], spec.member) - context.guard[:, :, None]
     slot = habit_slots(step, spec).number(times[-B:]) - int(context.habit_origin[0, 0])
     combined = opinion.combine(members, spec) - context.habit[:, slot % context.habit.shape[1]]
-    rarity = lines.final.decades(opinion.final_heights(combined, spec), spec.final)
+    rarity = lines.final.decades(opinion.final_heights(combined), spec.final)
     rarity += np.float32(spec.shift) - context.widen
     if by_feature is None:
         features = rarity[:, :, None]
@@ -266,7 +269,7 @@ def _heights(  # noqa: PLR0917
 def _repeated(slot: I64, last: int, day: int) -> I64:
     """``slot`` moved by whole days into 0..``last``: what a context does not tell of, another day does."""
     slot = slot - np.maximum(-((last - slot) // day), 0) * day
-    return slot + np.maximum(-(slot // day), 0) * day
+    return np.asarray(slot + np.maximum(-(slot // day), 0) * day, np.int64)
 
 
 def _unrolled(x: Any) -> Any:
@@ -280,7 +283,7 @@ def _runs(end: I64, step: int) -> list[tuple[int, int]]:
     """Ranges of windows that end at consecutive instants in every row."""
     breaks = np.flatnonzero((np.diff(end, axis=1) != step).any(axis=0)) + 1
     edges = [0, *(int(b) for b in breaks), end.shape[1]]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _silence(S: int, B: int, F: int) -> Opinion:

@@ -67,10 +67,10 @@ class UsualSpec:
 @dataclass(frozen=True)
 class ShapeSpec:
     """Members that compare short windows with those of the last ``memory`` seconds: ``single`` samples of one feature,
-    ``several`` samples of more. ``references`` windows drawn at random with ``seed`` are the neighbours; the components
-    explain the share ``explained`` of the variance of at most ``learned`` windows. Samples are scaled and bounded to +-
-    ``bound``. What was learned holds for a day; a history shorter than ``young`` seconds learns every period. Windows of
-    more than ``widest`` numbers are too wide.
+    ``several`` samples of more. ``references`` windows drawn at random with ``seed`` are the neighbours; the
+    components explain the share ``explained`` of the variance of at most ``learned`` windows. Samples are scaled and
+    bounded to +- ``bound``. What was learned holds for a day; a history shorter than ``young`` seconds learns every
+    period. Windows of more than ``widest`` numbers are too wide.
     """
 
     single: int = 8

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from . import likeness
 from .ensemble_spec import EnsembleSpec
-from .frame import F32
+from .frame import F32, Bool
 from .likeness import Likeness
 from .time_of_day import DAY
 from .usual import History
@@ -40,7 +40,7 @@ class Lessons:
         """What a context at ``rows`` knows, and the heights [S, 3, rows - since] of the rows from ``since`` on."""
         h, spec = self.history, self.spec.shapes
         series = h.x.shape[0] // self.features
-        seen = h.seen.reshape(series, -1).any(axis=1)
+        seen: Bool = np.asarray(h.seen.reshape(series, -1).any(axis=1))
         first = np.where(h.seen, (~np.isnan(h.x)).argmax(axis=1), h.x.shape[1]).reshape(series, -1).min(axis=1)
         learned = np.array(
             [

@@ -29,8 +29,8 @@ FEWEST_WINDOWS = 32
 @dataclass(frozen=True)
 class Likeness:
     """What was learned of S entities: ``center`` and ``spread`` [S, F] of the samples; ``references`` and
-    ``residual_references`` [S, K, D]; ``mean`` [S, D] and ``unexplained`` [S, D, D], the projector on what the components
-    leave; ``known`` [S, 1]: 1 where there was enough to learn from, elsewhere the members have nothing to say."""
+    ``residual_references`` [S, K, D]; ``mean`` [S, D] and ``unexplained`` [S, D, D], the projector on what the
+    components leave; ``known`` [S, 1]: 1 where there was enough to learn from, elsewhere the members are silent."""
 
     center: F32
     spread: F32
@@ -72,7 +72,7 @@ def learned_at(start: int, rows: int, step: int, first: int, spec: ShapeSpec) ->
 def learn(x: F32, residual: F32, spec: ShapeSpec) -> tuple[Likeness, npt.NDArray[np.intp]]:
     """What ``x`` (NaN where missing) and ``residual`` [S, F, T] of the last weeks teach; and which windows [S, K] the
     references are."""
-    S, F, T = x.shape
+    S, F, _ = x.shape
     length, D = spec.length(F), spec.size(F)
     K = spec.references if D else 1
     (center,) = quantiles(x, (0.5,))
@@ -82,7 +82,7 @@ def learn(x: F32, residual: F32, spec: ShapeSpec) -> tuple[Likeness, npt.NDArray
     spread = np.where(constant, np.where(center != 0, 0.05 * np.abs(center), 1), deviation).astype(np.float32)
     windows = cut(scaled(x, center, spread, spec), length)
     others = cut(np.nan_to_num(residual), length)
-    there = _whole(~np.isnan(residual).all(axis=1), length)
+    there = _whole(np.asarray(~np.isnan(residual).all(axis=1)), length)
     references, residual_references = (np.zeros((S, K, max(D, 1)), np.float32) for _ in range(2))
     average, unexplained = np.zeros((S, max(D, 1)), np.float32), np.zeros((S, max(D, 1), max(D, 1)), np.float32)
     known = np.zeros((S, 1), np.float32)
@@ -104,7 +104,7 @@ def learn(x: F32, residual: F32, spec: ShapeSpec) -> tuple[Likeness, npt.NDArray
 def scaled(x: F32, center: F32, spread: F32, spec: ShapeSpec) -> F32:
     """``x`` [S, F, T] in units of ``spread`` around ``center`` [S, F], bounded, 0 where missing."""
     bound = np.float32(spec.bound)
-    return np.clip(np.nan_to_num((x - center[..., None]) / spread[..., None]), -bound, bound)
+    return np.asarray(np.clip(np.nan_to_num((x - center[..., None]) / spread[..., None]), -bound, bound), np.float32)
 
 
 def cut(x: F32, length: int) -> F32:

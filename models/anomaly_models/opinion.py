@@ -13,7 +13,7 @@ import numpy as np
 
 from . import calibration
 from .calibration import Line, LineSpec
-from .deviations import KINDS
+from .deviations import KINDS, running_mean
 from .ensemble_spec import EnsembleSpec
 from .frame import F32
 
@@ -45,18 +45,10 @@ def entity_heights(rarity: F32, spec: EnsembleSpec) -> F32:
 
 def smooth(heights: F32, samples: int) -> F32:
     """Root of the mean energy of the last ``samples`` of ``heights`` [..., T]; NaN where the newest is missing."""
-    if samples < 2:
-        return heights
-    T = heights.shape[-1]
-    energy = np.zeros_like(heights)
-    count = np.zeros_like(heights)
-    seen = ~np.isnan(heights)
-    square = np.where(seen, heights * heights, np.float32(0))
-    for back in range(min(samples, T)):
-        energy[..., back:] += square[..., : T - back]
-        count[..., back:] += seen[..., : T - back]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(seen, np.sqrt(energy / count), NAN)
+    with np.errstate(invalid="ignore"):
+        energy = running_mean(heights * heights, heights.shape[-1], samples)
+        out: F32 = np.where(np.isnan(heights), NAN, np.sqrt(energy))
+    return out
 
 
 def combine(rarity: F32, spec: EnsembleSpec) -> F32:
@@ -68,9 +60,8 @@ def combine(rarity: F32, spec: EnsembleSpec) -> F32:
     return _root_mean(np.stack(groups, axis=1), 1, spec.power) - offset
 
 
-def final_heights(combined: F32, spec: EnsembleSpec) -> F32:
+def final_heights(combined: F32) -> F32:
     """What the last line is drawn through: combined decades as a height."""
-    del spec
     return np.power(np.float32(10), combined / np.float32(3)).astype(np.float32)
 
 
@@ -108,4 +99,4 @@ def _root_mean(x: F32, axis: int, power: float) -> F32:
     raised = filled * filled if power == 2.0 else filled * filled * filled if power == 3.0 else filled**power
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = raised.sum(axis=axis, dtype=np.float32) / count
-    return np.power(mean, np.float32(1 / power))
+    return np.asarray(np.power(mean, np.float32(1 / power)), np.float32)

@@ -1,4 +1,4 @@
-"""Contexts for every period of a walk: what the trainer would have stored then, at the price of one look at the data."""
+"""Contexts of every period of a walk: what trainers would have stored then, for the price of one look at the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ CHUNK_FLOATS = 1 << 24
 """Samples of entities whose histories are looked at together."""
 
 
-def contexts(autoencoder: Autoencoder, x: F32, valid: Bool, start: int, step: int, spec: EnsembleSpec) -> Context:
+def contexts(  # noqa: PLR0917
+    autoencoder: Autoencoder, x: F32, valid: Bool, start: int, step: int, spec: EnsembleSpec
+) -> Context:
     """The context at the end of bridged samples ``x`` and ``valid`` [T, S, F], a few entities at a time."""
     T, S, F = x.shape
     size = max(CHUNK_FLOATS // max(T * F, 1), 1)

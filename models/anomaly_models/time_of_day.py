@@ -26,7 +26,7 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 @dataclass(frozen=True)
 class Calendar:
-    """Whose time of day it is: an IANA ``timezone``, and days (ISO dates, local) that are compared only with each other.
+    """Whose time of day it is: an IANA ``timezone``, and ISO dates of local days that are compared with each other.
 
     Raises:
         ValueError: an excluded day is not an ISO date.
@@ -175,7 +175,9 @@ def mean(x: npt.NDArray[np.floating]) -> F32:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def tables(by_slot: F32, days: Days, shares: Sequence[float], near: int, past: Past, born: int) -> list[F32]:
+def tables(  # noqa: PLR0917
+    by_slot: F32, days: Days, shares: Sequence[float], near: int, past: Past, born: int
+) -> list[F32]:
     """Quantiles of what the slots of the source days, ``near`` slots before and after included, say of every slot.
 
     ``by_slot`` [R, days x slots]: one number per slot of the history, the first of them on the day ``born``. Returns an

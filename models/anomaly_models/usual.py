@@ -30,10 +30,10 @@ class History:
 
     ``x`` [R, T]: the bridged samples; ``residual`` [R, T]: what the profile leaves of the observed ones, in units, with
     sign and bounds; ``heights`` [6, R, T] in the order of ``FEATURE_MEMBERS``, NaN where there is none. ``tables``
-    [7, R, (days + 1) x slots] from the first slot of ``days`` on, finite. ``base`` [4, R, periods + 1]: the part of every unit that does not depend on the
-    time of the day, per period; the last column is that of the period after the history. ``per``: samples of a period,
-    ``lead``: samples that the first, incomplete period lacks. ``settled`` [R]: first row from which on later samples
-    change nothing any more. ``seen`` [R]: the series has a sample at all.
+    [7, R, (days + 1) x slots] from the first slot of ``days`` on, finite. ``base`` [4, R, periods + 1]: the part of
+    every unit that does not depend on the time of the day, per period; the last column is that of the period after the
+    history. ``per``: samples of a period, ``lead``: samples that the first, incomplete period lacks. ``settled`` [R]:
+    first row from which on later samples change nothing any more. ``seen`` [R]: the series has a sample at all.
     """
 
     start: int
@@ -50,12 +50,14 @@ class History:
     seen: Bool
 
 
-def look(x: F32, valid: Bool, start: int, step: int, period: int, spec: UsualSpec) -> History:
+def look(  # noqa: PLR0917
+    x: F32, valid: Bool, start: int, step: int, period: int, spec: UsualSpec
+) -> History:
     """The history of bridged ``x`` [R, T] whose first sample is that of data time ``start``."""
     R, T = x.shape
     times = start + step * np.arange(T, dtype=np.int64)
     days = Days.of(times, step, spec.slots(step))
-    seen = valid.any(axis=1)
+    seen: Bool = np.asarray(valid.any(axis=1))
     first = np.where(seen, valid.argmax(axis=1), 0)
     observed = np.where(valid, x, np.float32(np.nan))
     young = _young(observed, first, max(spec.young // step, 1))
