@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 
 from . import __version__
+from .cli_feedback import feedback
 from .cli_models import models, tune
 from .cli_options import config_option, log_options
 from .config import ConfigError, load
@@ -30,6 +31,7 @@ Exit codes:
   5    the store cannot be written
   130  stopped by a signal
 """
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="anomaly-exporter")
@@ -450,6 +452,7 @@ def demo(once: bool, replay: Path | None, dataset: str, log_level: str, log_form
     sys.exit(run(once=once, replay=replay, dataset=dataset))
 
 
+cli.add_command(feedback)
 cli.add_command(models)
 cli.add_command(tune)
 

@@ -88,18 +88,21 @@ class Feedback:
         source: Origin,
         target: str | None = None,
         labels: Mapping[str, str] | None = None,
+        matchers: Sequence[Matcher] = (),
         comment: str = "",
         fixed_by: str = "",
         identity: str | None = None,
     ) -> Record:
-        """Make, append and return one statement; ``labels`` must be equal, ``identity`` edits an earlier statement.
+        """Make, append and return one statement; ``identity`` edits an earlier one.
+
+        It is about the entities of ``target`` whose labels equal ``labels`` and match ``matchers``.
 
         Raises:
             RecordError: a field is beyond its cap.
             BlobError: the store cannot be written.
         """
         try:
-            matchers = tuple(Matcher(name, "=", value) for name, value in sorted((labels or {}).items()))
+            equal = tuple(Matcher(name, "=", value) for name, value in sorted((labels or {}).items()))
         except MatcherError as error:
             raise RecordError(str(error)) from error
         now = self._wall()
@@ -113,7 +116,7 @@ class Feedback:
             stated_at=now,
             recorded_at=now,
             target=target,
-            matchers=matchers,
+            matchers=(*equal, *matchers),
             comment=comment,
             fixed_by=fixed_by,
         )
