@@ -103,7 +103,7 @@ def detected(labels: dict[str, str], description: str, values: str) -> dict[str,
     """The one AnomalyDetected at two minutes, score 2, that promtool is to find, with everything on it."""
     page = "http://localhost:3000/d/anomaly-monitoring"
     who = f"&var-env=k8s-prod&var-namespace={quote_plus(labels['namespace'])}&var-container=b"
-    metric = labels["metric"]
+    metric, model = labels["metric"], labels["model"]
     graph = "anomaly_score{" + ",".join(f"{name}={go_quoted(value)}" for name, value in labels.items()) + "}"
     annotations = {
         "summary": "A series departs from what its model has learned.",
@@ -112,15 +112,32 @@ def detected(labels: dict[str, str], description: str, values: str) -> dict[str,
         "neighbours": "",
         "next_steps": f"{NEXT}\n",
         "graph": f"/graph?g0.expr={quote_plus(graph)}&g0.tab=0",
-        "message": f"{metric} of b departs from what the model fc expects: score 2, where 1 and above is anomalous.",
+        "message": f"{metric} of b departs from what the model {model} expects: score 2, where 1 and above is "
+        "anomalous.",
         "date": "1970-01-01 00:02:00 +0000 UTC",
         "hostname": f"{page}?from=-86280000&to=120000{who}&var-metric=$__all&var-model=$__all",
-        "dashboard_url": f"{page}?from=-21480000&to=120000{who}&var-metric={metric}&var-model=fc",
+        "dashboard_url": f"{page}?from=-21480000&to=120000{who}&var-metric={metric}&var-model={model}",
         "runbook_url": f"{config().links.runbook_url}/anomalydetected.md",
     }
     expected = {**labels, "alert": "AnomalyDetected", "severity": "warning", "service": "b"}
     alerts = [{"exp_labels": expected, "exp_annotations": annotations}]
     return {"eval_time": "2m", "alertname": "AnomalyDetected", "exp_alerts": alerts}
+
+
+def test_of_an_ensemble_the_error_is_its_autoencoders_and_the_loudest_member_is_named(tmp_path: Path) -> None:
+    labels = {"env": "k8s-prod", "namespace": "a", "container": "b", "metric": "cpu", "model": "auto", "tag": "a"}
+    data = [
+        series("anomaly_detected", "1x9", **labels),
+        series("anomaly_score", "2x9", **labels),
+        series("anomaly_reconstruction_error", "3x9", **labels),
+        series("anomaly_threshold", "4x9", **labels),
+        series("anomaly_member_score", "0.5x9", **labels, member="autoencoder"),
+        series("anomaly_member_score", "5x9", **labels, member="level"),
+        series("anomaly_observed_value", "0.5x9", **labels, feature="value"),
+    ]
+    description = "cpu of b (model=auto env=k8s-prod namespace=a container=b): score 2, anomalous from 1;"
+    description += " autoencoder's error 3; autoencoder's threshold 4; member level alone 5; worst score 2"
+    check(config(), tmp_path, data, alert_rule_test=[detected(labels, description, "cpu: observed 0.5 cores")])
 
 
 UNITS = {

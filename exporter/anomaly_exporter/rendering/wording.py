@@ -47,15 +47,16 @@ def scores(config: Config) -> str:
     The score of an ensemble is not its error over its threshold: those are said to be the autoencoder's, and the member
     that objects most is named.
     """
-    numbers = entity.query('max by (__name__) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold",%s})')
+    wanted = 'max by (__name__, member) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold",%s})'
     whose, member = "", ""
     if ensembles := sorted({m for t in config.watched for m in t.models if config.model(m).recipe == "auto"}):
         names = "|".join(ensembles)
         is_one = f"match {string(f'^({names})$')} $labels.model"
         whose = f"{{{{ if {is_one} }}}}autoencoder's {{{{ end }}}}"
-        most = entity.query("topk(1, max by (member) (anomaly_member_score{%s}))")
-        told = f"; member {{{{ .Labels.member }}}} alone {{{{ .Value | {SCORE} }}}}"
-        member = f"{{{{ range {most} }}}}{told}{{{{ end }}}}"
+        wanted += " or topk(1, max by (__name__, member) (anomaly_member_score{%s}))"
+        told = f"{{{{ with .Labels.member }}}}; member {{{{ . }}}} alone {{{{ $one.Value | {SCORE} }}}}{{{{ end }}}}"
+        member = f"{{{{ range $one := $numbers }}}}{told}{{{{ end }}}}"
+    numbers = entity.query(wanted)
     one = '{{ if eq .Labels.__name__ "%s" }}; %s%s {{ .Value | %s }}{{ end }}'
     error = one % ("anomaly_reconstruction_error", whose, "error", SCORE)
     threshold = one % ("anomaly_threshold", whose, "threshold", SCORE)
