@@ -13,6 +13,7 @@ from anomaly_exporter.blobs import DirectoryBlobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Target
 from anomaly_exporter.cycle import Cycle, Resources
+from anomaly_exporter.feedback import Shelf
 from anomaly_exporter.generations import Entry, Generation, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
 from anomaly_exporter.history import History, data_digest
@@ -103,7 +104,8 @@ class World:
     def restart(self, shard: Shard = UNDIVIDED) -> None:
         """A new process for the entities of ``shard``: nothing is left but the store."""
         self.metrics = SelfMetrics()
-        resources = Resources(self.source, self.history, self.generations, Clock(), self.metrics, shard)
+        shelf = Shelf(self.blobs)
+        resources = Resources(self.source, self.history, self.generations, Clock(), self.metrics, shard, shelf)
         self.cycle = Cycle(self.config, resources)
 
     def train(self, target: str, model: str | None = None, until: int = NOW, **fields: object) -> Generation:
