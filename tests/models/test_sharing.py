@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from anomaly_models.model_spec import ModelSpec
 from anomaly_models.pca import PcaLearner
 from anomaly_models.scaling import UNSEEN, Scaler
 from anomaly_models.seasonal import SeasonalLearner
-from anomaly_models.sharing import LADDER, YOUNGEST, Prior, Shared, Walks, for_series, identity
+from anomaly_models.sharing import LADDER, YOUNGEST, Beginning, Prior, Rules, Shared, Walks, for_series, identity
 from anomaly_models.zscore import ZScore
 
 WINDOW = 12
@@ -32,6 +33,10 @@ def _autoencoder(name: str, features: int = 1) -> Autoencoder:
         for key, shape in weight_shapes(layers, WINDOW, features).items()
     }
     return Autoencoder(layers, WINDOW, 1, identity(features), weights)
+
+
+def rules(relative: tuple[float, ...] = (math.nan,)) -> Rules:
+    return Rules("robust", 1e-6, 0.0, relative)
 
 
 def _series(features: int = 1, rows: int = 60) -> tuple[F32, Scaler]:
@@ -118,20 +123,22 @@ def test_a_scale_is_taken_from_the_samples_of_the_last_step_of_the_ladder() -> N
 def test_few_samples_lean_on_the_fleet_and_many_on_themselves() -> None:
     rng = np.random.default_rng(0)
     x = (100 + 0.5 * rng.normal(size=(1, 2000, 1))).astype(np.float32)
-    relative = [0.05]  # the fleet's scales are 5 % of the level, this series' is 0.5 %
-    few = sharing.scale_of(x[:, :8], "robust", 1e-6, 0.0, relative).scale[0, 0]
-    many = sharing.scale_of(x, "robust", 1e-6, 0.0, relative).scale[0, 0]
+    # The fleet's scales are 5 % of the level, this series' is 0.5 %.
+    few = sharing.scale_of(x[:, :8], rules(relative=(0.05,))).scale[0, 0]
+    many = sharing.scale_of(x, rules(relative=(0.05,))).scale[0, 0]
     assert 1.5 < few < 5.0
     assert many == pytest.approx(0.5, rel=0.1)
 
 
-def test_a_series_that_rested_so_far_has_the_scale_of_the_fleet_and_never_none() -> None:
+def test_a_series_that_rested_so_far_has_the_scale_of_the_fleet() -> None:
     rested = np.full((1, 10, 1), 40, np.float32)
-    assert sharing.scale_of(rested, "robust", 1e-6, 0.01, [0.1]).scale[0, 0] == pytest.approx(4.0)
-    zero = np.zeros((1, 10, 1), np.float32)
-    assert sharing.scale_of(zero, "robust", 0.25, 0.01, [0.1]).scale[0, 0] == 0.25
-    nothing = np.full((1, 10, 1), np.nan, np.float32)
-    assert sharing.scale_of(nothing, "robust", 0.25, 0.01, [np.nan]).scale[0, 0] == UNSEEN
+    assert sharing.scale_of(rested, rules(relative=(0.1,))).scale[0, 0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("value", "relative"), [(0.0, 0.1), (40.0, math.nan), (math.nan, 0.1)])
+def test_a_series_that_tells_nothing_of_its_scale_does_not_count(value: float, relative: float) -> None:
+    rested = np.full((1, 10, 1), value, np.float32)
+    assert sharing.scale_of(rested, rules(relative=(relative,))).scale[0, 0] == UNSEEN
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,7 +150,7 @@ def test_a_series_that_rested_so_far_has_the_scale_of_the_fleet_and_never_none()
 def test_a_scale_of_any_samples_is_positive_finite_and_not_below_its_minimum(
     values: list[float], kind: str, relative: float
 ) -> None:
-    made = sharing.scale_of(np.array(values, np.float32)[None, :, None], kind, 1e-3, 0.01, [relative])  # type: ignore[arg-type]
+    made = sharing.scale_of(np.array(values, np.float32)[None, :, None], Rules(kind, 1e-3, 0.01, (relative,)))  # type: ignore[arg-type]
     assert np.isfinite(made.center).all()
     assert np.isfinite(made.scale).all()
     assert made.scale[0, 0] >= np.float32(max(1e-3, 0.01 * abs(made.center[0, 0]))) * np.float32(1 - 1e-6)
@@ -172,24 +179,47 @@ def _prior() -> Prior:
     return sharing.measure(ZScore(2, 1, identity(1)), walks, scaler, ModelSpec("zscore", window=2), 3)
 
 
-def test_the_fleets_threshold_is_widest_for_the_youngest_and_never_rises_with_age() -> None:
+def test_what_a_fleet_is_like_is_measured() -> None:
     prior = _prior()
-    assert prior.relative == (pytest.approx(0.1),)
+    assert prior.relative == (pytest.approx(0.1, rel=0.01),)
     assert (prior.series, prior.walks) == (6, 510)
-    assert list(prior.thresholds) == sorted(prior.thresholds, reverse=True)
-    assert prior.thresholds[0] > 1.05 * prior.thresholds[-1]
-    ages = np.array([0, 8, 9, 192, 500])
-    at = prior.threshold(ages)
-    assert (at[0], at[1], at[-1]) == (prior.thresholds[0], prior.thresholds[0], prior.thresholds[-1])
+    assert len(prior.thresholds) == len(prior.levels) == len(LADDER)
+    assert all(1 < t < 10 for t in prior.thresholds)
+
+
+def test_a_threshold_follows_the_series_own_errors_as_they_become_many() -> None:
+    prior = _prior()
+    begun = Beginning(identity(1, 3), np.array([9.0, 9.0, np.nan]), np.array([4, 10_000, 0]))
+    at = prior.threshold(np.array([8, 192, 8]), begun)
+    assert at[2] == pytest.approx(prior.widest)
+    assert at[0] == pytest.approx(prior.thresholds[0] * math.sqrt(9 * prior.levels[0]))
+    assert at[1] == pytest.approx(prior.thresholds[-1] * 9, rel=0.01)
 
 
 def test_newcomers_of_the_same_fleet_stay_below_its_threshold() -> None:
     prior, rng = _prior(), np.random.default_rng(77)
-    x = (50 * (1 + 0.1 * rng.normal(size=(LADDER[0] + 4, 2000)))).astype(np.float32)[:, :, None]
-    scaler = prior.scale_of(x[: LADDER[0]].transpose(1, 0, 2))
-    said = Shared(ZScore(2, 1, identity(1)), scaler).infer(_windows(x, 2)).error[:, LADDER[0] - 1 :]
-    held = np.minimum(np.minimum(said[:, :-2], said[:, 1:-1]), said[:, 2:]).max(axis=1)
-    assert np.mean(held > prior.thresholds[0]) < 0.02
+    base, first = ZScore(2, 1, identity(1)), LADDER[0]
+    x = (50 * (1 + 0.1 * rng.normal(size=(first + 4, 2000)))).astype(np.float32)[:, :, None]
+    born, valid = np.zeros(2000, np.int64), np.isfinite(x)
+    begun = sharing.begin(base, x[:first], valid[:first], born, prior.rules())
+    assert (begun.count == first - 4).all()
+    errors = sharing.errors_of(Shared(base, begun.scaler), x, valid, born, prior.rules())[first:]
+    held = np.minimum(np.minimum(errors[:-2], errors[1:-1]), errors[2:]).max(axis=0)
+    false = np.mean(held > prior.threshold(np.full(2000, first), begun))
+    assert 0 < false < 0.02
+
+
+def test_what_was_before_the_birth_of_a_series_plays_no_part() -> None:
+    rng = np.random.default_rng(3)
+    base = _autoencoder("fc")
+    x = rng.normal(50, 5, (20, 2, 1)).astype(np.float32)
+    other = x.copy()
+    other[:8, 1] = 1e6
+    born = np.array([0, 8])
+    one, two = (sharing.begin(base, v, np.isfinite(v), born, rules(relative=(0.1,))) for v in (x, other))
+    np.testing.assert_array_equal(one.scaler.scale, two.scaler.scale)
+    np.testing.assert_array_equal(one.level, two.level)
+    assert one.count.tolist() == [16, 8]
 
 
 def test_a_walk_begins_at_a_sample_and_ends_with_its_series() -> None:
@@ -217,6 +247,8 @@ def test_a_prior_is_read_back_as_it_was_written() -> None:
     "change",
     [
         {"thresholds": [1.0]},
+        {"levels": [1.0]},
+        {"levels": [-1.0] * len(LADDER)},
         {"thresholds": [float("nan")] * len(LADDER)},
         {"thresholds": [1e13] * len(LADDER)},
         {"relative": [1.0, 1.0]},

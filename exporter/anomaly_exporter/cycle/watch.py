@@ -205,7 +205,7 @@ class Watch:
             if known is not None and known.serves(shared, entities):
                 self._newcomers[name] = known
             else:
-                self._newcomers[name] = Newcomers.gather(shared, entities, known, self._rules[name].alert)
+                self._newcomers[name] = Newcomers.gather(shared, entities, known, self._rules[name])
         self._gathered = without
 
     def _score(self, tail: Tail) -> tuple[list[Scores], list[Unscored]]:

@@ -1,17 +1,22 @@
 """One model for many series: scored by their own scales, before they have a model of their own."""
 
-from .newcomers import LADDER, YOUNGEST, confidence, learned, padded, scale_of
-from .prior import Prior, Walks, measure
+from .newcomers import LADDER, YOUNGEST, Beginning, Rules, begin, confidence, errors_of, learned, padded, scale_of
+from .prior import PERSISTENCE, Prior, Walks, measure
 from .scorer import SHAREABLE, Shared, for_series, identity
 
 __all__ = [
     "LADDER",
+    "PERSISTENCE",
     "SHAREABLE",
     "YOUNGEST",
+    "Beginning",
     "Prior",
+    "Rules",
     "Shared",
     "Walks",
+    "begin",
     "confidence",
+    "errors_of",
     "for_series",
     "identity",
     "learned",
