@@ -41,12 +41,15 @@ MOST_CUTS = 12
 
 @dataclass(frozen=True)
 class Change:
-    """The row where the regime of every one of N entities began that stands now, ``row`` [N], -1 = none; by how much
-    their features moved then, ``by`` [N, F] in own units, 0 where there is no change.
+    """The row where the regime of every one of N entities began that stands now, ``row`` [N], -1 = none.
+
+    What was ``x`` before would be ``times * x + plus`` now, both [N, F]. A service with twice the load has twice the
+    noise and twice the daily cycle, one that holds another gigabyte has not: the noise tells which.
     """
 
     row: I64
-    by: F64
+    times: F64
+    plus: F64
 
 
 def apply(x: F32, change: Change, alone_after: int) -> F32:
@@ -67,7 +70,7 @@ def apply(x: F32, change: Change, alone_after: int) -> F32:
             old[:] = np.nan
         else:
             positive = ~(x[:, n] < 0).any(axis=0)
-            old += change.by[n].astype(np.float32)
+            old[:] = old * change.times[n].astype(np.float32) + change.plus[n].astype(np.float32)
             np.maximum(old, np.where(positive, np.float32(0), np.float32(-np.inf)), out=old)
     return out
 
@@ -78,7 +81,7 @@ def newest(x: F32, start: int, step: int, spec: RegimeSpec) -> Change:
     ``start`` is the instant of row 0, NaN = missing. A change of several features counts if half of those that are
     known have moved.
     """
-    out, by = np.full(x.shape[1], -1, np.int64), np.zeros(x.shape[1:])
+    out = Change(np.full(x.shape[1], -1, np.int64), np.ones(x.shape[1:]), np.zeros(x.shape[1:]))
     size = max(spec.after // 3, 1)
     first = x.shape[0] % size
     points = _medians(x[first:], size)
@@ -92,9 +95,27 @@ def newest(x: F32, start: int, step: int, spec: RegimeSpec) -> Change:
             usual = max(USUAL // (size * step), LEAST_BEFORE)
             cut = _newest_cut(y, raw, spec, size, usual)
             if cut > 0:
-                out[n] = first + size * (int(seen[0]) + cut)
-                by[n] = [_change(o, v) for o, v in zip(y[max(cut - usual, 0) : cut].T, y[cut:].T, strict=True)]
-    return Change(out, by)
+                row = out.row[n] = first + size * (int(seen[0]) + cut)
+                for f, (old, new) in enumerate(zip(y[max(cut - usual, 0) : cut].T, y[cut:].T, strict=True)):
+                    by = _change(old, new)
+                    out.times[n, f], out.plus[n, f] = _move(x[:row, n, f], x[row:, n, f], by)
+    return out
+
+
+def _move(old: F32, new: F32, by: float) -> tuple[float, float]:
+    """Factor and summand that take samples ``old`` [T] to the level of ``new`` [T'], ``by`` away."""
+    level, noise = float(np.nanmedian(new)) if np.isfinite(new).any() else 0.0, (_noise(old), _noise(new))
+    if level * (level - by) > 0 and min(noise) > 0:
+        ratio = level / (level - by)
+        if abs(np.log(noise[1] / noise[0] / ratio)) < abs(np.log(noise[1] / noise[0])):
+            return ratio, 0.0
+    return 1.0, by
+
+
+def _noise(x: F32) -> float:
+    """Median distance of neighbours, 0 where there are none."""
+    moves = np.abs(np.diff(x))
+    return float(np.nanmedian(moves)) if np.isfinite(moves).any() else 0.0
 
 
 def _reach(raw: F64) -> F64:

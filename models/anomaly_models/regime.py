@@ -30,7 +30,7 @@ SWING = 0.6
 DRIFT = 0.15
 """Largest difference between the medians of both halves, as a share of the median, that is level."""
 STEP = 0.6
-"""Before the step the median score was at most this share of the level: what crept up was just below 1."""
+"""Just before the step the median score was at most this share of the level: what crept up was nearly there."""
 SEEN = 0.75
 """Share of the steps that must have a score."""
 MOST_RAISES = 3
@@ -44,7 +44,7 @@ class RegimeSpec:
     """
 
     after: int = 45
-    extreme: float = 4.0
+    extreme: float = 8.0
     longest: int = 720
 
     def __post_init__(self) -> None:
@@ -69,13 +69,15 @@ class RegimeState:
     """Where the fold stands, per series.
 
     ``scores`` [S, memory]: newest scores; the others [S]: ``away``, steps since the score rose to 1 and more;
-    ``onset``, the data time when it did; ``crept``, it grew there instead of stepping; ``level``, the provisional one,
-    1 = none; ``raised``, how often it was; ``since``, data time of the step that began the regime, 0 = none.
+    ``onset``, the data time when it did; ``before``, where it stood then; ``crept``, it grew there instead of stepping;
+    ``level``, the provisional one, 1 = none; ``raised``, how often it was; ``since``, data time of the step that began
+    the regime, 0 = none.
     """
 
     scores: F32
     away: I32
     onset: I64
+    before: F32
     crept: Bool
     level: F32
     raised: I32
@@ -88,6 +90,7 @@ class RegimeState:
             np.full((series, spec.memory if spec else 0), np.nan, np.float32),
             np.zeros(series, np.int32),
             np.zeros(series, np.int64),
+            np.full(series, np.nan, np.float32),
             np.zeros(series, np.bool_),
             np.ones(series, np.float32),
             np.zeros(series, np.int32),
@@ -99,7 +102,7 @@ class RegimeState:
         index = np.asarray(rows, np.intp)
         fresh = RegimeState.fresh(index.size, spec)
         old = index >= 0
-        for name in ("scores", "away", "onset", "crept", "level", "raised", "since"):
+        for name in ("scores", "away", "onset", "before", "crept", "level", "raised", "since"):
             getattr(fresh, name)[old] = getattr(self, name)[index[old]]
         return fresh
 
@@ -124,7 +127,7 @@ def fold(score: F32, barred: Bool, end: I64, state: RegimeState, spec: RegimeSpe
             f"received {barred.shape}, {end.shape} and {state.scores.shape}"
         )
     line = np.concatenate([state.scores, score], axis=1)
-    away, first, crept = state.away.copy(), state.onset.copy(), state.crept.copy()
+    away, first, before, crept = state.away.copy(), state.onset.copy(), state.before.copy(), state.crept.copy()
     level, raised, since = state.level.copy(), state.raised.copy(), state.since.copy()
     levels, begun = np.ones(score.shape, np.float32), np.zeros(score.shape, np.int64)
     third = spec.after // 3
@@ -135,9 +138,13 @@ def fold(score: F32, barred: Bool, end: I64, state: RegimeState, spec: RegimeSpe
             high = newest >= level
             lower = np.where(np.isfinite(newest), np.maximum(away - 3, 0), away)
             away = np.where(high, np.minimum(away + 1, spec.longest), lower).astype(np.int32)
-            first = np.where(high & (away == 1), end[:, b], first)
-            onset = np.flatnonzero(high & (away == third))
-            crept[onset] = _crept(remembered[onset], third)
+            onset = np.flatnonzero(high & (away == 1))
+            first[onset] = end[onset, b]
+            # The lower quarter: a first flicker above 1 must not pass for where the series stood.
+            before[onset] = _quantiles(remembered[onset, -third - 1 : -1], (0.25,))[0]
+            risen = np.flatnonzero(high & (away == third))
+            # Unknown, hence no creeping, where there was no score before.
+            crept[risen] = before[risen] > STEP * _quantiles(remembered[risen, -third:], (0.5,))[0]
             recent = remembered[:, -third:]
             over = (level > 1) & ~(recent >= 1).any(axis=1) & np.isfinite(recent).any(axis=1)
             level[over], raised[over], since[over] = 1, 0, 0
@@ -151,17 +158,7 @@ def fold(score: F32, barred: Bool, end: I64, state: RegimeState, spec: RegimeSpe
                 raised[rows] += 1
             levels[:, b], begun[:, b] = level, since
     kept = line[:, steps:].copy()
-    return levels, begun, RegimeState(kept, away, first, crept, level, raised, since)
-
-
-def _crept(scores: F32, risen: int) -> Bool:
-    """Whether the newest ``risen`` of ``scores`` [S, memory] grew out of those before them instead of stepping up.
-
-    Unknown, hence False, where there is no score before them.
-    """
-    (new,), (old,) = _quantiles(scores[:, -risen:], (0.5,)), _quantiles(scores[:, :-risen], (0.5,))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(old > STEP * new)
+    return levels, begun, RegimeState(kept, away, first, before, crept, level, raised, since)
 
 
 def _level(scores: F32, away: I32, spec: RegimeSpec) -> F32:

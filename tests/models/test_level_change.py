@@ -80,7 +80,17 @@ def test_of_several_features_half_must_have_moved() -> None:
     assert newest(one, 0, STEP, SPEC).row.tolist() == [-1]
     found = newest(two, 0, STEP, SPEC)
     assert abs(7 * DAY - int(found.row[0]) - 600) <= 15
-    np.testing.assert_allclose(found.by[0], [20, 20, 0, 0], atol=2)
+    np.testing.assert_allclose(found.plus[0], [20, 20, 0, 0], atol=2)
+    np.testing.assert_allclose(found.times[0], 1, rtol=1e-3)
+
+
+def test_whether_a_level_was_added_or_multiplied_is_told_by_the_noise() -> None:
+    more, twice = since(daily(7), 600, plus=60), since(daily(7), 600, times=1.6)
+    found = newest(np.stack([more, twice], axis=1).astype(np.float32)[:, :, None], 0, STEP, SPEC)
+    assert found.times[0] == 1
+    assert found.plus[0] == pytest.approx(60, abs=2)
+    assert found.times[1] == pytest.approx(1.6, abs=0.03)
+    assert found.plus[1] == 0
 
 
 def test_the_start_of_the_grid_and_scale_do_not_matter_and_neighbours_neither() -> None:
@@ -95,9 +105,11 @@ def test_the_start_of_the_grid_and_scale_do_not_matter_and_neighbours_neither() 
 
 def test_history_is_moved_to_the_new_level_first_and_left_out_when_the_new_one_is_old_enough() -> None:
     x = np.array([1, 2, 3, 11, 12, 13], np.float32)[:, None, None]
-    change = Change(np.array([3]), np.array([[10.0]]))
+    one, none = np.ones((1, 1)), np.zeros((1, 1))
+    change = Change(np.array([3]), one, 10 * one)
     assert apply(x, change, 4).ravel().tolist() == [11, 12, 13, 11, 12, 13]
     np.testing.assert_array_equal(apply(x, change, 3).ravel(), [np.nan] * 3 + [11, 12, 13])
-    down = Change(np.array([3]), np.array([[-2.0]]))
+    assert apply(x, Change(np.array([3]), 4 * one, none), 4).ravel().tolist()[:3] == [4, 8, 12]
+    down = Change(np.array([3]), one, -2 * one)
     assert apply(x, down, 4).ravel().tolist()[:3] == [0, 0, 1], "what is never negative stays so"
-    assert apply(x, Change(np.array([-1]), np.zeros((1, 1))), 1) is x
+    assert apply(x, Change(np.array([-1]), one, none), 1) is x

@@ -42,7 +42,7 @@ class Regime(Section):
     """Off: a new level alerts until retraining has learned it."""
     after: PositiveSeconds = 45 * 60
     """A steady new level that began with a step is absorbed after this long (never fewer than 12 steps)."""
-    extreme: Annotated[float, Field(ge=1)] = 4.0
+    extreme: Annotated[float, Field(ge=1)] = 8.0
     """Up to this score; a level n times as far must last n times as long."""
     longest: PositiveSeconds = 12 * 3600
     """After this long any steady level is normal."""
