@@ -114,7 +114,7 @@ def measure(process: subprocess.Popen[bytes], log: Path, examples: int, raw: int
         time.sleep(0.1)
     found = re.findall(r"http://(127\.0\.0\.1:\d+)", log.read_text())
     scrapes = Scrapes(f"http://{found[0]}/metrics")
-    while scrapes.value('anomaly_exporter_cycles_total{outcome="ok"}') < 5 and process.poll() is None:
+    while scrapes.value('anomaly_exporter_cycles_total{outcome="succeeded"}') < 5 and process.poll() is None:
         time.sleep(0.1)
     quiet = list(scrapes.seconds)
     cycles = scrapes.value("anomaly_exporter_cycles_skipped_total")

@@ -45,6 +45,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.line(9, (12, over_time(held_out, "mase")), (12, over_time(held_out, "r2")))
     layout.row("Thresholds: what each rule would have called anomalous on held-out data")
     layout.line(8, (8, base(where)), (8, above(where)), (8, mean_above(where)))
+    layout.line(7, (24, budget(where)))
     layout.row("Cost")
     layout.line(6, (8, training_time(where)), (8, inference_time(where)), (8, data(where)))
     layout.row("Series that the models know least")
@@ -171,7 +172,7 @@ def base(where: str) -> sdk.Panel:
     about = About(
         "Base thresholds",
         "The threshold that each rule gives on held-out errors, median over the chosen models, in units of the series' "
-        "usual spread: mean + k std, median + k MAD, 95th and 99th percentile.",
+        "usual spread: as high as the alert budget needs, mean + k std, median + k MAD, 95th and 99th percentile.",
         NO_DETAIL,
     )
     query = Query(f"quantile by (method) (0.5, {one(f'anomaly_base_threshold{where}')})", "{{method}}", now=True)
@@ -198,6 +199,29 @@ def mean_above(where: str) -> sdk.Panel:
     )
     mean = one(f"anomaly_above_threshold_mean_error{where}")
     return bars(about, [Query(f"quantile by (method) (0.5, {mean})", "{{method}}", now=True)], unit="none", decimals=2)
+
+
+def budget(where: str) -> sdk.Panel:
+    about = About(
+        "Alerts against the budget",
+        "Alerts per series and week. Asked: false alerts that alerting.budget allows. Attainable: the fewest that the "
+        "history of half of the series can promise; above what was asked for, thresholds are widened and the number is "
+        "extrapolated. Seen: alerts that ended in the last 24 hours, times seven; incidents are among them.",
+        NO_DETAIL,
+    )
+    asked = f"avg by (tag, model) ({one(f'anomaly_alert_budget{where}')})"
+    attainable = f"quantile by (tag, model) (0.5, {one(f'anomaly_alert_budget_attainable{where}')})"
+    seen = f"7 * avg by (tag, model) ({one(f'resets(anomaly_detected{where}[1d])')})"
+    letters = {"Value #A": "Asked", "Value #B": "Attainable", "Value #C": "Seen"}
+    return table(
+        about,
+        [Query(query, rows=True) for query in (asked, attainable, seen)],
+        columns=["tag", "model", *letters],
+        renamed={"tag": "Tag", "model": "Model", **letters},
+        sort=("Seen", True),
+        unit="none",
+        decimals=2,
+    )
 
 
 def training_time(where: str) -> sdk.Panel:

@@ -14,6 +14,7 @@ from typing import Any
 
 from anomaly_exporter import metrics
 from anomaly_exporter.config import Config, default_remedies, format_duration, json_schema, load
+from anomaly_exporter.control import openapi
 from anomaly_exporter.rendering import all_alerts, render_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +29,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
     remedies = docs / "runbooks" / "anomalydetected.md"
     return {
         docs / "configuration.md": between(docs / "configuration.md", configuration_reference()),
+        docs / "openapi.json": openapi.text(),
         docs / "metrics.md": between(docs / "metrics.md", metric_reference()),
         docs / "alerts.md": between(docs / "alerts.md", alert_reference(config)),
         remedies: between(remedies, remedy_reference()),

@@ -115,19 +115,21 @@ class Generation(Sent):
     """Entities by model."""
     verdicts: dict[str, int]
     """Entities by verdict of the promotion gate."""
+    rejected: int
+    """Entities with a model that the gate kept out of force and that may still be promoted."""
 
 
 class Generations(Sent):
     generations: list[Generation]
 
 
-class Promote(Received):
-    """What is to be put in force."""
+class Choice(Received):
+    """Models of a target: all of them, or those that everything given fits."""
 
-    entities: Annotated[list[dict[Label, str]], Field(max_length=1000)] = []
-    """Labels of the entities whose rejected candidates are put in force; all of them when empty."""
+    labels: Annotated[dict[Label, Annotated[str, Field(max_length=500)]], Field(max_length=32)] = {}
+    """Labels that entities must have."""
     model: Name | None = None
-    """Only candidates of this model."""
+    """Only models of this name."""
 
 
 class Changed(Sent):
@@ -135,8 +137,8 @@ class Changed(Sent):
 
     target: Name
     number: int
-    entities: int
-    """How many entities and models the change was about."""
+    models: int
+    """How many models the change was about."""
 
 
 class Feature(Sent):

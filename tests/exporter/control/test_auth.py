@@ -24,6 +24,7 @@ CHANGES = (
     ("POST", "/trainings", "operator"),
     ("DELETE", "/trainings", "operator"),
     ("DELETE", "/trainings/cpu", "operator"),
+    ("POST", "/generations/cpu/promote", "admin"),
     ("POST", "/generations/cpu/rollback", "admin"),
     ("POST", "/feedback", "operator"),
     ("DELETE", "/feedback/page:1", "operator"),
@@ -37,7 +38,7 @@ def test_nobody_comes_in_without_a_name(tmp_path: Path) -> None:
             assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="anomaly-exporter"')
         for method, path, _ in CHANGES:
             assert bench.api(method, path, {}, role=None).status == 401
-        assert bench.counted("auth_failures_total", reason="missing") == 12
+        assert bench.counted("auth_failures_total", reason="missing") == 13
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
