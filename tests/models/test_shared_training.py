@@ -45,12 +45,11 @@ def test_an_autoencoder_is_shared_and_scores_series_it_never_saw(recipe: str) ->
     back = codec.decode(encoded.digest, encoded.files[codec.MANIFEST], lambda name, _: encoded.files[name], True)
     base = scorers.restore(back.kind, back.spec, back.tensors)
     assert Prior.from_json(back.rows[0]["prior"], 1) == fit.prior
-    strangers = fleet(3, rows=60, seed=9)
-    scaler = fit.prior.scale_of(strangers.values[:16].transpose(1, 0, 2))
-    from anomaly_models import windows
-
-    w = windows.make(strangers.values, np.isfinite(strangers.values), 0, STEP, 12)
-    assert np.isfinite(Shared(base, scaler).infer(w).error).all()
+    strangers, born = fleet(3, rows=60, seed=9).values, np.zeros(3, np.int64)
+    known = np.isfinite(strangers)
+    begun = sharing.begin(base, strangers[:16], known[:16], born, fit.prior.rules())
+    errors = sharing.errors_of(Shared(base, begun.scaler), strangers, known, born, fit.prior.rules())
+    assert np.isfinite(errors).all()
 
 
 @pytest.mark.parametrize("recipe", ["pca", "zscore"])

@@ -347,7 +347,7 @@ class _InForce:
         found = self.shared.get(name)
         if found is None:
             return plan
-        return replace(plan, scope=self.run.target.training.scope, shared=found.scorer, prior=found.prior)
+        return replace(plan, scope=self.run.target.training.scope, shared=found.scorer)
 
     def previous(self, name: str, entities: Iterable[EntityKey], plan: Plan) -> Previous:
         """What is in force for ``entities`` and may be compared with what ``plan`` will give."""

@@ -20,7 +20,6 @@ from anomaly_models.following import Sample
 from anomaly_models.frame import Block, Bool, EntityKey, Inference, Learner, Scorer, Windows
 from anomaly_models.model_spec import ModelSpec
 from anomaly_models.pack import MAX_MODELS, Pack
-from anomaly_models.sharing import Prior
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec
 
 from . import held_out, out_of_fold
@@ -45,8 +44,7 @@ class Plan:
 
     ``persistence``: so many errors in a row count as detected and are kept out of the newest threshold. ``shared``: the
     one-row model of all series, where there is one; with the scope ``both`` a series keeps it until its own is better,
-    with ``shared`` it only gets a scale and a threshold of its own. ``prior``: how far a threshold is widened towards
-    the fleet's while little history speaks for it. ``ensemble``: how the members of the recipe ``auto`` are calibrated.
+    with ``shared`` it only gets a scale and a threshold of its own. ``ensemble``: how the members of the recipe ``auto`` are calibrated.
     ``budget``: false alerts allowed per entity and week, ``budgets`` of entities with another one.
     """
 
@@ -58,7 +56,6 @@ class Plan:
     persistence: int = 3
     scope: Scope = "own"
     shared: Scorer | None = None
-    prior: Prior | None = None
     ensemble: EnsembleSpec = field(default_factory=EnsembleSpec)
     budget: float = 1.0
     budgets: Mapping[EntityKey, float] = field(default_factory=dict)
