@@ -2,37 +2,40 @@
 
 Both replay the newest held-out days side by side and judge the same injected anomalies. The new one is promoted if it
 raises hardly more alerts, catches hardly less and has not become blind by a wider threshold, beside the model in force
-and beside the one of a week ago: a thousand small steps are one large one.
+and beside those of a week and of a month ago: a thousand small steps are one large one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from . import proving, thresholds
+from . import injection, proving
 from .frame import F32, I64
 from .injection import Case
 from .proving import Contender, Ground, Proof, Rules
+from .scaling import UNSEEN
+from .thresholds import ThresholdStack, adaptive
 
 F64 = npt.NDArray[np.float64]
 Decision = Literal["promoted", "rejected"]
 
 DAY: Final = 86_400
-WEEK: Final = 7 * DAY
+LOOKS_BACK: Final = {"week": 7 * DAY, "month": 30 * DAY}
+"""How far the gate looks back, beside the model in force: small steps add up."""
 REASONS: Final = ("alerts", "recall", "threshold", "erosion", "insane")
 """Why a model is rejected: it alerts more; it catches less; its threshold is wider; it catches less, or is wider,
-than a week ago; it alerts most of the time (a first model, which has nothing to be compared with)."""
+than a week or a month ago; it alerts most of the time (a first model, which has nothing to be compared with)."""
 EROSION: Final = 2.0
-"""A week ago other anomalies were injected into other samples, so the loss that is tolerated is this much larger."""
-EVERY: Final = DAY // 2
+"""Earlier, other anomalies were injected into other samples, so the loss that is tolerated is this much larger."""
+EVERY: Final = 2 * DAY
 """Distance of two points of the course."""
-KEPT: Final = 8 * DAY
-"""Age up to which points of the course are kept: one is always a week old."""
+KEPT: Final = 32 * DAY
+"""Age up to which points of the course are kept: one is always about a month old."""
 INSANE: Final = 0.5
 """Share of the time in alert from which on a first model is not put in force."""
 
@@ -43,7 +46,7 @@ class GateSpec:
 
     ``replay``: seconds of newest held-out data; ``more_alerts``: notifications that a new model may raise beyond those
     of the model in force in that time; ``recall_loss``: largest loss of injected recall; ``threshold_ratio``: how many
-    times wider the threshold may be, in the series' own units; ``patience``: rejections in a row until a new model wins
+    times wider the threshold may be, in local variations; ``patience``: rejections in a row until a new model wins
     that is better on the newest day; ``amplitudes`` of the injected anomalies in local variations.
     """
 
@@ -51,14 +54,14 @@ class GateSpec:
     replay: int = 3 * DAY
     more_alerts: int = 2
     recall_loss: float = 0.15
-    threshold_ratio: float = 3.0
+    threshold_ratio: float = 1.5
     patience: int = 12
     amplitudes: tuple[float, ...] = (4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was in force at data time ``at``: width of its threshold in own units, and its injected recall (or None)."""
+    """What was in force at data time ``at``: width of its threshold in local variations, and its injected recall."""
 
     at: int
     width: float
@@ -81,9 +84,9 @@ class Measures:
     """What one model of one entity did on the ground.
 
     ``alerts``: notifications of the whole replay, ``newest_alerts``: of its newest day; ``share`` of the scored time in
-    alert; ``width``: threshold in own units, the geometric mean over features; ``recall`` of the injected anomalies and
-    median ``delay`` in seconds of those that were caught, None where too few could be injected; ``shapes``: caught and
-    injected ones, and the median delay, by shape.
+    alert; ``width``: threshold in local variations, the geometric mean over features; ``recall`` of the injected
+    anomalies and median ``delay`` in seconds of those that were caught, None where too few could be injected;
+    ``shapes``: caught and injected ones, and the median delay, by shape.
     """
 
     alerts: int
@@ -115,8 +118,8 @@ class Verdict:
 
     ``reason`` is one of :data:`REASONS` for a rejection; for a promotion ``first``, ``bounds`` or ``stuck``. ``detail``
     says it in words with the figures. ``shift``: width of the threshold over that of the model in force (``current``)
-    and of a week ago (``week``), where there are such. ``rejections`` in a row, this one included. ``course`` is what
-    the generation remembers from now on.
+    and of a week and a month ago (``week``, ``month``), where there are such. ``rejections`` in a row, this one
+    included. ``course`` is what the generation remembers from now on.
     """
 
     decision: Decision
@@ -141,12 +144,10 @@ def decide(  # noqa: PLR0917  what is judged, then what is remembered
 
     ``course``: what the model in force remembers; ``rejections`` of earlier candidates in a row.
     """
-    before = _week_ago(course, at)
-    shift = {}
+    past = {name: point for name, age in LOOKS_BACK.items() if (point := _nearest(course, at, age)) is not None}
+    shift = {name: candidate.width / point.width for name, point in past.items()}
     if current is not None:
         shift["current"] = candidate.width / current.width
-    if before is not None:
-        shift["week"] = candidate.width / before.width
 
     def verdict(decision: Decision, reason: str, detail: str) -> Verdict:
         promoted = decision == "promoted"
@@ -165,7 +166,7 @@ def decide(  # noqa: PLR0917  what is judged, then what is remembered
         if candidate.share > INSANE:
             return verdict("rejected", "insane", f"in alert {candidate.share:.0%} of the replay")
         return verdict("promoted", "first", "no model before it")
-    found = _objection(spec, candidate, current, before)
+    found = _objection(spec, candidate, current, past)
     if found is None:
         return verdict("promoted", "bounds", "within bounds")
     if rejections + 1 >= spec.patience and better_now(candidate, current):
@@ -191,8 +192,7 @@ def measure(  # noqa: PLR0917  the order of the data flow
     scored = np.isfinite(replay)
     with np.errstate(invalid="ignore"):
         share = (replay >= 1).sum(axis=1) / np.maximum(scored.sum(axis=1), 1)
-    end = ground.start + ground.step * (len(ground.x) - 1)
-    width = widths(contender, rules, end)
+    width = widths(ground, contender, rules)
     delays = proof.delays() * ground.step
     recall = proving.recall(np.isfinite(delays), proof.counted)
     weeks = ground.weeks
@@ -232,44 +232,51 @@ def recall_at_budget(ground: Ground, contender: Contender, rules: Rules, cases: 
     return recall_within(ground, replay, proof, allowed)
 
 
-def widths(contender: Contender, rules: Rules, at: int) -> F64:
-    """Threshold of every entity at data time ``at`` in own units, geometric mean over its features, [S]."""
-    stack = thresholds.ThresholdStack.of(contender.inputs)
-    now = thresholds.adaptive(stack, rules.threshold, at).threshold[:, -1]
-    scale = np.exp(np.log(np.maximum(contender.scorer.scale.astype(np.float64), 1e-30)).mean(axis=1))
-    return np.asarray(np.maximum(now * scale, 1e-30))
+def widths(ground: Ground, contender: Contender, rules: Rules) -> F64:
+    """Threshold of every entity at the end of the ground in local variations, geometric mean over its features, [S].
+
+    So it says how large the smallest deviation is that can be seen, whatever the scale of the model; and a series that
+    has become noisier may have a threshold that is wider in its own unit.
+    """
+    end = ground.start + ground.step * (len(ground.x) - 1)
+    now = adaptive(ThresholdStack.of(contender.inputs), rules.threshold, end).threshold[:, -1]
+    scale = contender.scorer.scale.astype(np.float64)
+    known = (scale < UNSEEN) & (scale > 0)
+    ratio = np.where(known, scale, 1.0) / injection.variation(ground.x)
+    mean = np.where(known, np.log(ratio), 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.asarray(np.clip(now * np.exp(mean), 1e-12, 1e12))
 
 
-def _objection(spec: GateSpec, candidate: Measures, current: Measures, before: Point | None) -> tuple[str, str] | None:
-    """The first bound that ``candidate`` breaks, in words too; None when it keeps all."""
+def _objection(
+    spec: GateSpec, candidate: Measures, current: Measures, past: Mapping[str, Point]
+) -> tuple[str, str] | None:
+    """The first bound that ``candidate`` breaks, in words too; None when it keeps all.
+
+    A wider threshold alone breaks none: it must cost recall, or come with more alerts.
+    """
     if candidate.alerts > current.alerts + spec.more_alerts:
         return "alerts", f"{candidate.alerts} notifications in the replay, the model in force {current.alerts}"
-    loss = -_more(candidate.recall, current.recall)
-    if loss > spec.recall_loss:
-        return (
-            "recall",
-            f"catches {candidate.recall:.0%} of the injected anomalies, the model in force {current.recall:.0%}",
-        )
+    caught = f"catches {_percent(candidate.recall)} of the injected anomalies"
+    lost = _more(current.recall, candidate.recall)
+    if lost > spec.recall_loss:
+        return "recall", f"{caught}, the model in force {_percent(current.recall)}"
     wider = candidate.width / current.width
-    if wider > spec.threshold_ratio and (loss > 0 or candidate.alerts > current.alerts):
+    if wider > spec.threshold_ratio and (lost > 0 or candidate.alerts > current.alerts):
         return "threshold", f"its threshold is {wider:.1f} times wider than that of the model in force"
-    if before is not None:
-        lost = -_more(candidate.recall, before.recall)
+    for name, before in past.items():
+        lost = _more(before.recall, candidate.recall)
         if lost > EROSION * spec.recall_loss:
-            return (
-                "erosion",
-                f"catches {candidate.recall:.0%} of the injected anomalies, a week ago {before.recall:.0%}",
-            )
+            return "erosion", f"{caught}, a {name} ago {_percent(before.recall)}"
         wider = candidate.width / before.width
         if wider > spec.threshold_ratio and lost > 0:
-            return "erosion", f"its threshold is {wider:.1f} times wider than a week ago"
+            return "erosion", f"its threshold is {wider:.1f} times wider than a {name} ago"
     return None
 
 
-def _week_ago(course: Sequence[Point], at: int) -> Point | None:
-    """The point nearest to a week before ``at``, of those at least half as old."""
-    old = [p for p in course if at - p.at >= WEEK // 2]
-    return min(old, key=lambda p: abs(at - p.at - WEEK), default=None)
+def _nearest(course: Sequence[Point], at: int, age: int) -> Point | None:
+    """The point nearest to ``age`` seconds before ``at``, of those between half and one and a half times as old."""
+    old = [p for p in course if age / 2 <= at - p.at <= 1.5 * age]
+    return min(old, key=lambda p: abs(at - p.at - age), default=None)
 
 
 def _continued(course: Sequence[Point], new: Point) -> tuple[Point, ...]:
@@ -283,6 +290,10 @@ def _continued(course: Sequence[Point], new: Point) -> tuple[Point, ...]:
 def _more(a: float | None, b: float | None) -> float:
     """How much recall ``a`` has more than ``b``; 0 where one is unknown."""
     return 0.0 if a is None or b is None else a - b
+
+
+def _percent(recall: float | None) -> str:
+    return "nobody knows how much" if recall is None else f"{recall:.0%}"
 
 
 def _number(value: float) -> float | None:

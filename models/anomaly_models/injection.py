@@ -19,8 +19,8 @@ from .frame import F32, I64, Bool
 F64 = npt.NDArray[np.float64]
 NEIGHBOURHOOD: Final = 31
 """Samples of the rolling mean that local variation is measured from."""
-ABSOLUTE_TO_SIGMA: Final = 1.2533
-"""Standard deviation over mean absolute deviation of a normal distribution: sqrt(pi / 2)."""
+MAD_TO_SIGMA: Final = 1.4826
+"""Standard deviation over median absolute deviation of a normal distribution."""
 RELATIVE_FLOOR: Final = 0.01
 """Smallest local variation as a share of the typical magnitude: a constant series has some size too."""
 ABSOLUTE_FLOOR: Final = 1e-6
@@ -108,18 +108,22 @@ def cases(
 def variation(values: F32) -> F32:
     """Local variation of every series of ``values`` [T, S, F], in own units: [S, F], positive and finite.
 
-    1.2533 x the mean absolute deviation from the rolling mean of 31 samples, that is the standard deviation of normal
-    noise around a slow course. NaN is left out. At least 1 % of the mean magnitude.
+    1.4826 x the median absolute deviation from the rolling mean of 31 samples: the standard deviation of normal noise
+    around a slow course, whatever bursts there are beside it. NaN is left out. At least 1 % of the mean magnitude.
     """
     if values.ndim != 3:
         raise InvalidShapeError(f"local variation needs values [T, S, F], received {values.shape}")
     seen = np.isfinite(values)
     known = np.where(seen, values, 0).astype(np.float64)
     number, total = _rolling_sum(seen.astype(np.float64)), _rolling_sum(known)
-    away = np.where(seen, np.abs(known - total / np.maximum(number, 1)), 0.0)
-    count = np.maximum(seen.sum(axis=0), 1)
-    local = ABSOLUTE_TO_SIGMA * away.sum(axis=0) / count
-    magnitude = np.abs(known).sum(axis=0) / count
+    away = np.where(seen, np.abs(known - total / np.maximum(number, 1)), np.inf)
+    count = seen.sum(axis=0)
+    # Missing samples sort to the end, so the median of the seen ones stands at half their number.
+    ordered = np.sort(away, axis=0) if len(away) else np.zeros((1, *away.shape[1:]))
+    middle = np.maximum(count - 1, 0) // 2
+    local = np.take_along_axis(ordered, middle[None], axis=0)[0]
+    local = MAD_TO_SIGMA * np.where(count > 0, local, 0.0)
+    magnitude = np.abs(known).sum(axis=0) / np.maximum(count, 1)
     size: F32 = np.maximum(local, np.maximum(RELATIVE_FLOOR * magnitude, ABSOLUTE_FLOOR)).astype(np.float32)
     return size
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly_models import gate
-from anomaly_models.gate import DAY, WEEK, GateSpec, Measures, Point, Verdict, decide
+from anomaly_models.gate import DAY, GateSpec, Measures, Point, Verdict, decide
 
 SPEC = GateSpec()
+WEEK, MONTH = 7 * DAY, 30 * DAY
 NOW = 100 * WEEK
 SOUND = Measures(alerts=1, newest_alerts=0, weeks=0.4, share=0.001, width=2.0, recall=0.8)
 
@@ -56,9 +57,9 @@ def test_an_unknown_recall_decides_nothing() -> None:
 
 
 def test_a_much_wider_threshold_is_rejected_unless_nothing_is_lost_by_it() -> None:
-    wide = replace(SOUND, width=6.1, recall=0.75)
+    wide = replace(SOUND, width=3.01, recall=0.75)
     assert outcome(wide) == ("rejected", "threshold")
-    assert outcome(replace(wide, width=5.9)) == ("promoted", "bounds")
+    assert outcome(replace(wide, width=2.99)) == ("promoted", "bounds")
     assert outcome(replace(wide, recall=0.8)) == ("promoted", "bounds")
     assert outcome(replace(wide, recall=0.8, alerts=2)) == ("rejected", "threshold")
 
@@ -76,11 +77,15 @@ def test_small_losses_that_add_up_over_a_week_are_erosion() -> None:
     assert verdict.detail == "catches 64% of the injected anomalies, a week ago 95%"
 
 
-def test_a_threshold_that_grew_over_a_week_is_erosion_where_recall_fell_too() -> None:
-    course = (Point(NOW - WEEK, 0.6, 0.85),)
-    assert outcome(SOUND, course=course) == ("rejected", "erosion")
-    assert outcome(SOUND, course=(Point(NOW - WEEK, 0.6, 0.8),)) == ("promoted", "bounds")
-    assert judged(SOUND, course=course).shift == {"current": 1.0, "week": pytest.approx(3.333, abs=1e-3)}
+@pytest.mark.parametrize(("name", "age"), [("week", WEEK), ("month", MONTH)])
+def test_a_threshold_that_grew_over_time_is_erosion_where_recall_fell_too(name: str, age: int) -> None:
+    course = (Point(NOW - age, 1.3, 0.85),)
+    verdict = judged(SOUND, course=course)
+    assert (verdict.decision, verdict.reason) == ("rejected", "erosion")
+    assert verdict.detail == f"its threshold is 1.5 times wider than a {name} ago"
+    assert verdict.shift == {"current": 1.0, name: pytest.approx(1.538, abs=1e-3)}
+    assert outcome(SOUND, course=(Point(NOW - age, 1.3, 0.8),)) == ("promoted", "bounds")
+    assert outcome(SOUND, course=(Point(NOW - age, 1.4, 0.85),)) == ("promoted", "bounds")
 
 
 def test_what_is_younger_than_half_a_week_is_no_week_ago() -> None:
@@ -124,8 +129,9 @@ def test_the_course_stays_short_and_always_reaches_a_week_back(gaps: list[int]) 
     assert len(course) <= gate.KEPT // gate.EVERY + 2
     assert course[-1].at == at
     assert [p.at for p in course] == sorted({p.at for p in course})
-    if at - first >= WEEK + 3 * DAY:
-        assert min(abs(at - p.at - WEEK) for p in course) <= 3 * DAY
+    if at - first >= gate.KEPT + 6 * DAY:
+        for age in (WEEK, MONTH):
+            assert min(abs(at - p.at - age) for p in course) <= 5 * DAY
 
 
 def test_a_rejection_leaves_the_course_alone() -> None:

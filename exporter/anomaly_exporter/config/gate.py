@@ -17,9 +17,10 @@ class Gate(Section):
     more_alerts: int = Field(2, ge=0)
     """Notifications that a new model may raise in the replay beyond those of the model in force."""
     recall_loss: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Largest loss of recall on injected anomalies, 0.15 = fifteen points; twice that against a week ago."""
-    threshold_ratio: Annotated[float, Field(gt=1)] = 3.0
-    """Most times wider, in the series' own unit, that the threshold may be where recall fell or alerts rose."""
+    """Largest loss of recall on injected anomalies, 0.15 = fifteen points; twice that against a week or month ago."""
+    threshold_ratio: Annotated[float, Field(gt=1)] = 1.5
+    """Most times wider, in units of the series' local variation, that the threshold may be where recall fell: against
+    the model in force, a week and a month ago."""
     patience: int = Field(12, ge=1)
     """Rejections in a row (12: a day at two hours) after which a new model wins that is better on the newest day."""
     amplitudes: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=8)] = (4, 8, 16)
