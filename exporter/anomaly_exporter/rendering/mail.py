@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from anomaly_exporter.config import Config
 
-from .mail_html import page
+from . import feedback_link
+from .mail_html import SECONDARY, page
 from .self_alert import SERVICE
 
 ROW = (
@@ -106,12 +107,27 @@ silence   {{{{ $root.ExternalURL }}}}/#/silences/new?filter=
 {{{{- $filter | urlquery | reReplaceAll `\\+` "%20" }}}}
 runbook   {{{{ .Annotations.runbook_url }}}}
 service   {{{{ .Annotations.hostname }}}}
-graph     {{{{ $graph }}}}
+graph     {{{{ $graph }}}}{_feedback_lines(config)}
 labels    {{{{ range .Labels.SortedPairs }}}}{{{{ .Name }}}}={{{{ .Value }}}} {{{{ end }}}}
 
 {{{{ end -}}}}
 Alertmanager: {{{{ .ExternalURL }}}}
 """
+
+
+def _feedback_lines(config: Config) -> str:
+    """The links to say what it was, where there is a page for it."""
+    escaped = ' | urlquery | reReplaceAll `\\\\+` "%20"'
+    found = {verdict: feedback_link.address(config, verdict, escaped) for verdict in feedback_link.WORDS}
+    lines = "".join(f"\n{verdict:<9} {link}" for verdict, link in found.items() if link)
+    return feedback_link.only_for_series(lines) if lines else ""
+
+
+def _feedback_buttons(config: Config, style: str) -> str:
+    """The same as buttons."""
+    found = {words: feedback_link.address(config, verdict) for verdict, words in feedback_link.WORDS.items()}
+    buttons = "".join(f'\n<a href="{link}" style="{style}">{words}</a>' for words, link in found.items() if link)
+    return f"\n{feedback_link.only_for_series(buttons)}" if buttons else ""
 
 
 def html(config: Config) -> str:
@@ -125,6 +141,7 @@ def html(config: Config) -> str:
         lasted=LASTED,
         time=TIME,
         select=FILTER + GRAPH,
+        feedback=_feedback_buttons(config, SECONDARY),
     )
 
 

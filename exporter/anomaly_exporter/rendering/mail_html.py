@@ -28,10 +28,29 @@ COLOR = (
 )
 
 
-def page(*, namespace: str, first: str, row: str, step: str, score: str, lasted: str, time: str, select: str) -> str:
+def page(
+    *,
+    namespace: str,
+    first: str,
+    row: str,
+    step: str,
+    score: str,
+    lasted: str,
+    time: str,
+    select: str,
+    feedback: str = "",
+) -> str:
     """The template. ``namespace`` is the label; the others are template texts of :mod:`.mail`."""
     alert = _alert(
-        namespace=namespace, first=first, row=row, step=step, score=score, lasted=lasted, time=time, select=select
+        namespace=namespace,
+        first=first,
+        row=row,
+        step=step,
+        score=score,
+        lasted=lasted,
+        time=time,
+        select=select,
+        feedback=feedback,
     )
     return f"""\
 <!DOCTYPE html>
@@ -56,7 +75,18 @@ def page(*, namespace: str, first: str, row: str, step: str, score: str, lasted:
 """
 
 
-def _alert(*, namespace: str, first: str, row: str, step: str, score: str, lasted: str, time: str, select: str) -> str:
+def _alert(
+    *,
+    namespace: str,
+    first: str,
+    row: str,
+    step: str,
+    score: str,
+    lasted: str,
+    time: str,
+    select: str,
+    feedback: str,
+) -> str:
     """One alert in full."""
     return f"""\
 <div style="{CARD}; border-top: 4px solid {COLOR}">
@@ -100,7 +130,7 @@ def _alert(*, namespace: str, first: str, row: str, step: str, score: str, laste
 {{{{- end }}}}
 <a href="{{{{ .Annotations.runbook_url }}}}" style="{SECONDARY}">Runbook</a>
 <a href="{{{{ .Annotations.hostname }}}}" style="{SECONDARY}">Whole service</a>
-<a href="{{{{ $graph }}}}" style="{SECONDARY}">Graph</a>
+<a href="{{{{ $graph }}}}" style="{SECONDARY}">Graph</a>{feedback}
 </div>
 <div style="{SMALL}; border-top: 1px solid #d1d9e0; padding-top: 8px">
 {{{{- range (.Labels.Remove (stringSlice "alert")).SortedPairs }}}}{{{{ .Name }}}}=<bdi>{{{{ .Value }}}}</bdi>
