@@ -94,6 +94,11 @@ DETAIL = (
         unit="seconds",
     ),
     _detail("anomaly_base_threshold", "Base threshold on held-out errors of the newest training.", "method"),
+    _detail("anomaly_alert_budget", "False alerts per week that this series was allowed at the newest training."),
+    _detail(
+        "anomaly_alert_budget_attainable",
+        "Fewest false alerts per week that its history can promise: one in its length. Less is extrapolated.",
+    ),
     _detail(
         "anomaly_member_score",
         "Score that one member of the ensemble auto would give alone; its verdict weighs them all.",

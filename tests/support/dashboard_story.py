@@ -32,7 +32,8 @@ NEW: Final = ("dqm", "autodqm")
 FEATURES: Final = ("load", "memory")
 FIGURES: Final = {
     "quality": {split: {"mae": 0.2, "rmse": 0.3, "mase": 0.8, "r2": 0.9} for split in ("train", "validation", "test")},
-    "base": {"mean_std": 2.5, "mad": 2.2, "p95": 1.9, "p99": 2.4},
+    "base": {"budget": 2.8, "mean_std": 2.5, "mad": 2.2, "p95": 1.9, "p99": 2.4},
+    "budget": {"asked": 1.0, "attainable": 0.5, "expected": 0.5, "widened": 1.1},
     "above": {"mean_std": {"ratio": 0.01, "mean_error": 4.5}, "p95": {"ratio": 0.05, "mean_error": 3.5}},
 }
 TRAINING: Final = {

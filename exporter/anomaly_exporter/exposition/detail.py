@@ -59,6 +59,10 @@ def _base(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     return [((method,), value) for method, value in _mapping(entry.figures, "base").items()]
 
 
+def _budget(key: str) -> Callable[[Entry], Iterable[tuple[Extra, Any]]]:
+    return lambda entry: [((), _mapping(entry.figures, "budget").get(key))]
+
+
 def _quality(entry: Entry) -> Iterable[tuple[Extra, Any]]:
     splits = _mapping(entry.figures, "quality")
     known = [((measure, split), value) for split in splits for measure, value in _mapping(splits, split).items()]
@@ -100,6 +104,8 @@ def _beats(entry: Entry) -> bool:
 
 STATIC: Final[Mapping[str, Callable[[Entry], Iterable[tuple[Extra, Any]]]]] = {
     "anomaly_base_threshold": _base,
+    "anomaly_alert_budget": _budget("asked"),
+    "anomaly_alert_budget_attainable": _budget("attainable"),
     "anomaly_above_threshold_ratio": _by_method("above", "ratio"),
     "anomaly_above_threshold_mean_error": _by_method("above", "mean_error"),
     "anomaly_model_quality": _quality,

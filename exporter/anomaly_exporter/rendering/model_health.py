@@ -9,6 +9,7 @@ from anomaly_exporter.config import Config
 from .alert_rule import AlertRule
 from .durations import number, wall
 from .promql import WATCHED, selector, string, without_replicas
+from .recording import HOUR, MAILS
 from .self_alert import increase, self_alert
 
 LOAD_FAILURE_WINDOW = 900
@@ -17,6 +18,11 @@ STALE = 3
 """Training intervals without a judgement on new data after which a model is stale."""
 REJECTED = 0.1
 """Share of rejected models among those that the gate judged in two training intervals."""
+WEEK = 7 * 86_400
+OVERSPENT = 3
+"""Times the budget that the alerts of a week may be: incidents alert too, so twice is no surprise."""
+FEWEST_MAILS = 10
+"""Alerts in a week below which nobody minds."""
 
 
 def alerts(config: Config, where: Mapping[str, str]) -> tuple[AlertRule, ...]:
@@ -26,6 +32,7 @@ def alerts(config: Config, where: Mapping[str, str]) -> tuple[AlertRule, ...]:
         training_failing(config, where),
         model_load_failed(config, where),
         promotion_rejected(config, where),
+        budget_exceeded(config),
     )
 
 
@@ -124,4 +131,25 @@ def promotion_rejected(config: Config, where: Mapping[str, str]) -> AlertRule:
         message="{{ $value | humanizePercentage }} of the newly trained models were rejected.",
         description="The models before them stay in force. New ones were worse on data that neither has seen: the data"
         " may hold an incident, or have changed its nature.",
+    )
+
+
+def budget_exceeded(config: Config) -> AlertRule:
+    """The alerts of a tag were far more in the last week than its series together are allowed."""
+    speed = config.timing.speed
+    week = f"sum_over_time({MAILS}[{wall(WEEK, speed)}:{wall(HOUR, speed)}])"
+    by = ", ".join((*config.static_labels, "tag", "model"))
+    asked = f"sum by ({by}) ({without_replicas('max', selector('anomaly_alert_budget', {}, WATCHED))})"
+    return self_alert(
+        config,
+        {},
+        name="AnomalyBudgetExceeded",
+        metric="alert_budget",
+        # The alert itself goes to the keepers of the exporter, under their tag.
+        expression=f'label_replace(\n{week} > {OVERSPENT} * {asked},\n"of_tag", "$1", "tag", "(.+)") > {FEWEST_MAILS}',
+        after=HOUR,
+        summary="A tag has had more than three times the alerts of its budget within a week.",
+        message="{{ $labels.of_tag }} ({{ $labels.model }}): {{ $value | humanize }} alerts in a week.",
+        description="That is more than three times what alerting.budget allows its series together. Either there were"
+        " as many incidents, or thresholds are too low for what these series do: look at the busiest of them.",
     )

@@ -24,6 +24,10 @@ SCORED = "namespace_tag:anomaly_score:count"
 RATIO = "namespace_tag:anomaly_detected:ratio"
 POINTS = "namespace_tag:anomaly_points:rate5m"
 TOP = "namespace_tag:anomaly_score:top5"
+MAILS = "tag_model:anomaly_detected:mails1h"
+HOUR = 3600
+REPEAT = 4
+"""Hours after which a standing alert is mailed again."""
 
 
 def rules(config: Config) -> tuple[RecordingRule, ...]:
@@ -33,6 +37,11 @@ def rules(config: Config) -> tuple[RecordingRule, ...]:
     by = ", ".join(entity.namespace_labels(config))
     score = without_replicas("max", f"last_over_time(anomaly_score{{{WATCHED}}}[{gap}])")
     detected = without_replicas("max", f"last_over_time(anomaly_detected{{{WATCHED}}}[{gap}])")
+    hour = wall(HOUR, config.timing.speed)
+    ended = f"resets(anomaly_detected{{{WATCHED}}}[{hour}])"
+    stood = f"avg_over_time(anomaly_detected{{{WATCHED}}}[{hour}])"
+    mails = without_replicas("max", f"{ended} + {stood} / {REPEAT}")
+    of_model = ", ".join((*config.static_labels, "tag", "model"))
     points = without_replicas("max", f"rate(anomaly_points_total{{{WATCHED}}}[{rate}])")
     return (
         # last_over_time bridges missed scrapes but, unlike max_over_time, ends with the first 0.
@@ -43,4 +52,6 @@ def rules(config: Config) -> tuple[RecordingRule, ...]:
         RecordingRule(RATIO, f"{DETECTED} / {SCORED}"),
         RecordingRule(POINTS, f"sum by ({by}) ({points})"),
         RecordingRule(TOP, f"topk by ({by}) (5, max without (model) ({ANOMALOUS}))"),
+        # Alerts that ended in the last hour, and for those that stood the part of it that counts towards another mail.
+        RecordingRule(MAILS, f"sum by ({of_model}) ({mails})"),
     )

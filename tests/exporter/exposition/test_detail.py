@@ -19,6 +19,7 @@ from support.snapshots import NOW, config_of, entry_of, scores_of
 FIGURES = {
     "quality": {"test": {"mae": 0.5, "rmse": 0.75, "mase": 0.9, "r2": 0.8}, "train": {"mae": 0.25}},
     "base": {"mean_std": 2.5, "p99": 3.5},
+    "budget": {"asked": 0.5, "attainable": 0.25, "expected": 0.75, "widened": 1.1},
     "above": {"mean_std": {"ratio": 0.01, "mean_error": 4.5}},
     "injected": {
         "recall": 0.75,
@@ -78,6 +79,8 @@ def test_every_figure_of_a_generation_is_on_the_page() -> None:
     assert values == {
         ("anomaly_base_threshold", "mean_std"): 2.5,
         ("anomaly_base_threshold", "p99"): 3.5,
+        ("anomaly_alert_budget",): 0.5,
+        ("anomaly_alert_budget_attainable",): 0.25,
         ("anomaly_member_score", "season"): 1.5,
         **{(name,): 0.25 for name in PARTS},
         ("anomaly_above_threshold_ratio", "mean_std"): 0.01,
