@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import PositiveSeconds, Section
+from .base import PositiveSeconds, Seconds, Section
 
 
 class SeverityStep(Section):
@@ -27,5 +27,7 @@ class Rules(Section):
     """So many workloads of one namespace that depart at once are one alert about the namespace."""
     drop_to_zero: bool = True
     """Alert when a series is exactly 0 although the expected band is clearly above; needs `exposition.values`."""
+    leak_within: Seconds = 86_400
+    """Alert when a resource that grows steadily will reach its limit within this time; 0 switches it off."""
     severity_steps: tuple[SeverityStep, ...] = ()
     """A rule of its own per step, by score and duration. Without steps everything is a warning."""

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from .durations import wall
 
-Severity = Literal["warning", "critical", "none"]
-"""Never ``info``: kube-prometheus-stack mutes it. ``none`` is the watchdog's."""
+Severity = Literal["warning", "critical", "none", "info"]
+"""``info`` only where nobody must act: kube-prometheus-stack mutes it while no warning of the namespace stands.
+``none`` is the watchdog's."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from anomaly_exporter.config import Config
 from anomaly_exporter.config.rules import SeverityStep
 
-from . import entity, links, wording
+from . import entity, links, states, wording
 from .alert_rule import AlertRule
 from .durations import wall
 from .promql import WATCHED, selector, string, without_replicas
@@ -43,7 +43,7 @@ def alerts(config: Config) -> tuple[AlertRule, ...]:
     """The alerts of the group ``anomaly-exporter.anomalies``."""
     zero = (dropped_to_zero(config),) if config.rules.drop_to_zero and config.exposition.values else ()
     steps = tuple(severe(config, step) for step in config.rules.severity_steps)
-    return (detected(config), *steps, *zero, of_workload(config), of_namespace(config))
+    return (detected(config), *steps, *zero, *states.alerts(config), of_workload(config), of_namespace(config))
 
 
 def detected(config: Config) -> AlertRule:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from anomaly_exporter.config import Config, Route, Slack
 
-from . import anomalies, canary, entity, health
+from . import anomalies, canary, entity, health, states
 
 DEFAULT_RECEIVER = "default"
 WATCHDOG_RECEIVER = "watchdog"
@@ -25,7 +25,7 @@ class Matcher:
 
     name: str
     value: str
-    kind: Literal["=", "=~"] = "="
+    kind: Literal["=", "!=", "=~"] = "="
 
     def __str__(self) -> str:
         return f"{self.name}{self.kind}{matcher_value(self.value)}"
@@ -114,13 +114,14 @@ def inhibitions(config: Config) -> tuple[Inhibition, ...]:
     """
     workload = (*entity.workload_labels(config), "tag")
     series = (*workload, "metric")
-    parts = (anomalies.DETECTED, anomalies.SEVERE, anomalies.ZERO, anomalies.WORKLOAD)
+    parts = (anomalies.DETECTED, anomalies.SEVERE, anomalies.ZERO, states.FLAT_LINE, anomalies.WORKLOAD)
     self_labels = tuple(dict.fromkeys((*config.static_labels, "namespace", "tag", "shard")))
     critical = (Matcher("alertname", anomalies.SEVERE), Matcher("severity", "critical"))
     return (
         Inhibition(_named(anomalies.NAMESPACE), _warnings(*parts), entity.namespace_labels(config)),
         Inhibition(_named(anomalies.WORKLOAD), _warnings(anomalies.DETECTED), workload),
         Inhibition(_named(anomalies.ZERO), _warnings(anomalies.DETECTED), series),
+        Inhibition(_named(states.FLAT_LINE), _warnings(anomalies.DETECTED), series),
         Inhibition(_named(anomalies.SEVERE), _warnings(anomalies.DETECTED), (*series, "model")),
         Inhibition(critical, _warnings(anomalies.SEVERE), (*series, "model")),
         Inhibition(_named(health.BLIND), _warnings(*health.SYMPTOMS), self_labels),

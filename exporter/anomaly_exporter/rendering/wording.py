@@ -47,7 +47,8 @@ def scores(config: Config) -> str:
     The score of an ensemble is not its error over its threshold: those are said to be the autoencoder's, and the member
     that objects most is named.
     """
-    wanted = 'max by (__name__, member) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold",%s})'
+    wanted = 'max by (__name__, member, shape, feature) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold'
+    wanted += '|anomaly_shape|anomaly_seconds_to_limit",%s})'
     whose, member = "", ""
     if ensembles := sorted({m for t in config.watched for m in t.models if config.model(m).recipe == "auto"}):
         names = "|".join(ensembles)
@@ -60,11 +61,15 @@ def scores(config: Config) -> str:
     one = '{{ if eq .Labels.__name__ "%s" }}; %s%s {{ .Value | %s }}{{ end }}'
     error = one % ("anomaly_reconstruction_error", whose, "error", SCORE)
     threshold = one % ("anomaly_threshold", whose, "threshold", SCORE)
+    looks = '{{ if eq .Labels.__name__ "anomaly_shape" }}; shape {{ reReplaceAll "_" " " .Labels.shape }}{{ end }}'
+    left = '{{ if eq .Labels.__name__ "anomaly_seconds_to_limit" }}'
+    left += "; at its limit in {{ .Value | humanizeDuration }}{{ end }}"
     window = wall(PEAK_WINDOW, config.timing.speed)
     peak = entity.query(f"max(max_over_time({ANOMALOUS}{{%s}}[{window}]))")
     return (
         f"{{{{ $numbers := {numbers} }}}}"
         f"{{{{ range $numbers }}}}{error}{{{{ end }}}}{{{{ range $numbers }}}}{threshold}{{{{ end }}}}{member}"
+        f"{{{{ range $numbers }}}}{looks}{{{{ end }}}}{{{{ range $numbers }}}}{left}{{{{ end }}}}"
         f"{{{{ with {peak} }}}}; worst score {{{{ . | first | value | {SCORE} }}}}{{{{ end }}}}"
     )
 
