@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anomaly_exporter.cli import cli
 from anomaly_exporter.config import Config, ConfigError
 from anomaly_exporter.rendering import configuration, objects, render_text
+from anomaly_exporter.rendering.alertmanagerconfig import slug
 from anomaly_exporter.rendering.routes import matcher_value
 from support.checkers import amtool
 from support.operator import STRATEGIES, alertmanager_configuration
@@ -175,3 +179,57 @@ def test_a_compressed_clock_and_labels_of_the_selector_are_in_the_object() -> No
     assert (
         yaml.safe_load(render_text("alertmanagerconfig", compressed, namespace=HERE))["metadata"]["namespace"] == HERE
     )
+
+
+def per_tag(strategy: str = "None", profile: str = "kps", **routing: Any) -> Config:
+    return of(strategy, profile, object_per_tag=True, **routing)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("tag", TAGS)
+def test_with_an_object_per_tag_every_tag_still_reaches_its_team_and_nobody_else(
+    tag: str, strategy: str, tmp_path: Path
+) -> None:
+    labels = {"alertname": "AnomalyDetected", "tag": tag, "namespace": tag}
+    found = routed(per_tag(strategy), strategy, tmp_path, **labels)
+    assert found.endswith(f"/tag/{tag}")
+    assert "," not in found
+
+
+def test_with_an_object_per_tag_the_first_one_takes_what_has_none(tmp_path: Path) -> None:
+    made = objects(per_tag(), namespace=HERE)
+    assert [document["metadata"]["name"] for document in made] == [
+        "anomaly-exporter",
+        "anomaly-exporter-crab",
+        "anomaly-exporter-das",
+        f"anomaly-exporter-{slug(TAGS[2])}",
+    ]
+    assert [len(document["spec"]["receivers"]) for document in made[1:]] == [1, 1, 1]
+    assert not any("inhibitRules" in document["spec"] for document in made[1:])
+    for labels, receiver in (
+        ({"alertname": "AnomalyDetected", "tag": "nobody"}, "default"),
+        ({"alertname": "AnomalyExporterBlind", "tag": "anomaly-exporter"}, "tag/anomaly-exporter"),
+        ({"alertname": "AnomalyWatchdog", "tag": "anomaly-exporter"}, "watchdog"),
+    ):
+        assert routed(per_tag(), "None", tmp_path, **labels) == f"{HERE}/anomaly-exporter/{receiver}"
+    assert routed(per_tag(), "None", tmp_path, alertname="KubePodCrashLooping", tag="crab") == "null"
+
+
+def test_without_a_tag_of_a_team_one_object_is_enough() -> None:
+    routes = [{"tag": "anomaly-exporter", "emails": ["keepers@example.org"]}]
+    assert len(objects(per_tag(routes=routes), namespace=HERE)) == 1
+
+
+def test_mute_windows_go_along_with_the_object_that_names_them() -> None:
+    configured = config(routing={**FULL, "object_per_tag": True})
+    first, team = objects(configured, namespace=HERE)
+    assert "muteTimeIntervals" not in first["spec"]
+    assert [interval["name"] for interval in team["spec"]["muteTimeIntervals"]] == ["sunday"]
+    assert team["spec"]["route"]["muteTimeIntervals"] == ["sunday"]
+
+
+@given(st.text(min_size=1))
+def test_a_tag_always_gives_a_valid_part_of_a_name(tag: str) -> None:
+    part = slug(tag)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", part)
+    assert slug(part) == part

@@ -102,6 +102,9 @@ class Routing(Section):
         "OnNamespaceExceptForAlertmanagerNamespace"
     )
     """`alertmanagerConfigMatcherStrategy` of the Alertmanager object: does the operator tie routes to a namespace?"""
+    object_per_tag: bool = False
+    """Render an AlertmanagerConfig per tag, and one for all that has none, instead of one for all: a team's routes can
+    then be looked at, granted and applied alone."""
 
     @model_validator(mode="after")
     def _windows_exist(self) -> Self:

@@ -8,10 +8,14 @@ of the Alertmanager object:
 - ``OnNamespaceExceptForAlertmanagerNamespace``: not for objects beside Alertmanager; ours belongs there.
 - ``OnNamespace``, the operator's default: always. Under the profile ``kps`` alerts carry the namespace of what they are
   about, hence one object per namespace; under ``openshift`` they all carry the exporter's namespace, and one is enough.
+
+With ``routing.object_per_tag`` every tag has an object of its own, and the first one leaves their alerts alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 from anomaly_exporter.config import Config, ConfigError, MuteWindow, SecretKey
@@ -24,6 +28,8 @@ from .self_alert import SERVICE
 
 OURS = Matcher("alertname", "Anomaly.+", "=~")
 """Our alerts: without it, an untied object would take every alert of the cluster to its default receiver."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 def objects(
@@ -40,14 +46,14 @@ def objects(
     """
     branches = routes.branches(config)
     if config.routing.matcher_strategy != "OnNamespace":
-        return [_object(config, name, namespace, labels, branches)]
+        return _untied(config, name, namespace, labels, branches)
     if namespace is None:
         raise ConfigError(
             "routing.matcher_strategy OnNamespace ties every object to its namespace:"
             " expected --namespace with that of the exporter, received none"
         )
     if config.exposition.profile == "openshift":
-        return [_object(config, name, namespace, labels, branches)]
+        return _untied(config, name, namespace, labels, branches)
     by_tag = {branch.matcher.value: branch for branch in branches if branch.matcher.name == "tag"}
     fixed = {target.tag for target in config.watched if target.tag}
     free = any(target.tag is None and target.tag_from != "namespace" for target in config.watched)
@@ -61,6 +67,39 @@ def objects(
     out = [_object(config, name, namespace, labels, (*about_us, *own))]
     others = {tag: branch for tag, branch in by_tag.items() if tag not in {SERVICE, namespace}}
     return out + [_object(config, name, tag, labels, (branch,)) for tag, branch in others.items()]
+
+
+def _untied(
+    config: Config, name: str, namespace: str | None, labels: dict[str, str] | None, branches: tuple[Branch, ...]
+) -> list[dict[str, Any]]:
+    """One object for all, or one per tag beside one for the rest."""
+    # Alerts about the exporter itself share a tag, but the watchdog's among them goes its own way.
+    teams = [b for b in branches if b.matcher.name == "tag" and b.matcher.value != SERVICE]
+    if not (config.routing.object_per_tag and teams):
+        return [_object(config, name, namespace, labels, branches)]
+    rest = tuple(branch for branch in branches if branch not in teams)
+    first = _object(config, name, namespace, labels, rest)
+    first["spec"]["route"]["matchers"] += [_matcher(Matcher("tag", b.matcher.value, "!=")) for b in teams]
+    return [first, *(_team(config, f"{name}-{slug(b.matcher.value)}", namespace, labels, b) for b in teams)]
+
+
+def slug(tag: str) -> str:
+    """``tag`` as a part of an object's name; one that cannot be stands as a mark of it."""
+    return tag if _NAME.match(tag) else hashlib.sha256(tag.encode()).hexdigest()[:10]
+
+
+def _team(
+    config: Config, name: str, namespace: str | None, labels: dict[str, str] | None, branch: Branch
+) -> dict[str, Any]:
+    """The object of one tag; what mutes what is said by the first object, for all."""
+    out = _object(config, name, namespace, labels, (branch,))
+    spec = out["spec"]
+    del spec["inhibitRules"]
+    route = spec["route"]
+    route |= {**_route(branch, config.timing.speed), "matchers": [_matcher(OURS), _matcher(branch.matcher)]}
+    del route["routes"]
+    spec["receivers"] = [_receiver(config, branch.receiver)]
+    return out
 
 
 def _object(
