@@ -38,7 +38,7 @@ say(event="stage", target=target, stage="fit", rss_bytes=5000)
 log(ts="now", level="warn", logger="training.fit", msg="careful", name="x", entity="a")
 print("not json", flush=True)
 print("Traceback: oops", file=sys.stderr, flush=True)
-say(event="trained", target=target, model="fc", entities=2, failed={"too_short": 1}, generation=1)
+say(event="trained", target=target, model="fc", entities=2, rejected=3, failed={"too_short": 1}, generation=1)
 say(event="done", target=target, outcome="succeeded", seconds=0.1)
 """
 ENDS = 'open(os.path.join(folder, "runs"), "a").write(f"{target} {os.getpid()} ends\\n")\n'
@@ -96,6 +96,7 @@ def test_a_target_without_models_is_trained_at_once_and_its_events_become_status
         assert value("training_samples_read", target="cpu") == 1234
         assert value("training_stage_memory_bytes", target="cpu", stage="fit") == 5000
         assert value("promotions_total", verdict="promoted") == 2
+        assert value("promotions_total", verdict="rejected") == 3
         assert value("training_running", target="cpu") == 0
         assert value("training_last_success_timestamp_seconds", target="cpu") == status.succeeded_at
         assert bench.runs()[0][3] == str(NICE), "children are nice"
