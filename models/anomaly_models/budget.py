@@ -30,12 +30,14 @@ REPEAT = 4 * 3600
 RARE, OFTEN = 10.0, 200.0
 """Notifications per week between which the tail is drawn. More often than 200, runs merge and their number says
 nothing; less often than 10, an entity with an incident a day would raise its own threshold."""
+ORDINARY = 40.0
+"""What comes more often than this is no incident: a fifth of the time in incidents of an hour is 34 a week."""
 HABIT = 3.0
 """Notifications per week that are taken for incidents. What comes more often, undisturbed by anybody, is a habit of the
 entity and must not alert."""
-HABIT_FACTOR = 2.0
-"""A habit lifts the threshold to at most this multiple of what the tail says: many incidents are no reason to become
-blind to one that is twice as high."""
+MOST = 2.0
+"""The threshold is at most this multiple of what ordinary peaks say: many incidents are no reason to become blind to
+one that is twice as high."""
 SHAPE, SHAPE_WEIGHT = 0.15, 15.0
 """Shape of the tail before anything was seen, and how many notifications that opinion is worth. It lies between a
 normal distribution's (about 0) and a cubic power law's (1/3), which is where errors of monitoring series lie; one
@@ -105,10 +107,11 @@ def calibrate(heights: npt.ArrayLike, spec: BudgetSpec) -> Calibrated:
     days = seen * spec.step / DAY
     levels, counts = _exceeded(line, spec.step)
     rates = counts * 7 / days
-    tail = _tail(levels, counts, rates, spec.per_week)
-    habits = levels[rates <= max(HABIT, spec.per_week)]
-    if habits.size:
-        tail = max(tail, min(float(habits.min()), HABIT_FACTOR * tail))
+    tail = max(
+        _tail(levels, counts, rates, RARE, spec.per_week),
+        float(levels[rates > max(HABIT, spec.per_week)].max(initial=0.0)),
+    )
+    tail = min(tail, MOST * _tail(levels, counts, rates, ORDINARY, spec.per_week))
     widened = widening(days)
     threshold = tail * widened
     expected = notifications(line >= threshold, spec.step) * 7 / days
@@ -188,14 +191,15 @@ def _exceeded(line: F64, step: int) -> tuple[F64, F64]:
     return levels[:most], np.maximum.accumulate(counts[:most])
 
 
-def _tail(levels: F64, counts: F64, rates: F64, per_week: float) -> float:
+def _tail(levels: F64, counts: F64, rates: F64, rare: float, per_week: float) -> float:
     """Level that is exceeded ``per_week`` times a week by the tail through ``levels`` exceeded ``rates`` times a week.
 
+    It is drawn through those that are exceeded from ``rare`` to ``OFTEN`` times, where there are enough of them.
     The level of a rate is ``a + s ((often / rate)^shape - 1) / shape``: for every shape, ``a`` and ``s`` by least
     squares; the shape that fits best, drawn towards ``SHAPE``.
     """
     often = min(OFTEN, 0.6 * float(rates.max()))
-    used = (rates >= RARE) & (rates <= often) & (counts >= 2)
+    used = (rates >= min(rare, often / 2)) & (rates <= often) & (counts >= 2)
     if used.sum() < FEWEST:
         used = rates <= often  # a short history, or one that never alerts often
     if used.sum() < FEWEST:
