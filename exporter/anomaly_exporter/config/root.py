@@ -127,6 +127,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _conditions_can_be_asked(self) -> Self:
+        for target in self.targets if self.scrape or self.simulator else ():
+            if target.hold_on or any(isinstance(query.limit, str) for query in target.queries):
+                raise ValueError(
+                    f"target {target.name!r}: hold_on, and a limit that is a query, need prometheus or files; "
+                    "give the limit as a number, and use alerting.hold instead of hold_on"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _scraped_every_step(self) -> Self:
         for target in self.targets if self.scrape else ():
             if self.scrape and target.step < self.scrape.interval:

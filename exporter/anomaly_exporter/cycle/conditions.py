@@ -25,6 +25,8 @@ REFRESH = 10
 KEPT = 60
 """Steps for which limits are believed that cannot be read any more."""
 
+NO_RESTARTS, NO_LIMITS = "restarts cannot be read, nobody is held", "limits cannot be read"
+
 F64 = npt.NDArray[np.float64]
 
 
@@ -37,15 +39,17 @@ class Conditions:
         self._limits: tuple[dict[EntityKey, float] | None, ...] = tuple(None for _ in target.queries)
         self._read_at: int | None = None
         self._tried_at: int | None = None
+        self._said: set[str] = set()
 
     def read(self, at: int, rows: int) -> None:
         """Bring everything up to the instant ``at``; restarts of the ``rows`` instants before it too. Never raises."""
         if self._target.hold_on is not None:
             try:
                 self._mark(self._target.hold_on, at, rows)
+                self._said.discard(NO_RESTARTS)
             except SourceError as error:
                 self._marks = None
-                self._say("restarts cannot be read, nobody is held", error)
+                self._say(NO_RESTARTS, error)
         asked = [q for q in self._target.queries if isinstance(q.limit, str)]
         due = self._tried_at is None or at - self._tried_at >= REFRESH * self._target.step
         if asked and due:
@@ -53,8 +57,9 @@ class Conditions:
             try:
                 self._limits = tuple(self._limit(query, at) for query in self._target.queries)
                 self._read_at = at
+                self._said.discard(NO_LIMITS)
             except SourceError as error:
-                self._say("limits cannot be read", error)
+                self._say(NO_LIMITS, error)
                 if self._read_at is not None and at - self._read_at > KEPT * self._target.step:
                     self._limits = tuple(None for _ in self._target.queries)
 
@@ -112,7 +117,10 @@ class Conditions:
         return self._target.model_copy(update={"queries": (query,), "aggregation": aggregation})
 
     def _say(self, message: str, error: SourceError) -> None:
-        log.warning(message, extra={"target": self._target.name, "error": str(error)})
+        """Warn once until it works again; the cycle goes on every minute."""
+        level = logging.DEBUG if message in self._said else logging.WARNING
+        self._said.add(message)
+        log.log(level, message, extra={"target": self._target.name, "error": str(error)})
 
 
 def events(values: F32, when: str) -> Bool:
