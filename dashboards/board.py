@@ -111,6 +111,32 @@ def query_variable(name: str, query: str, multi: bool, description: str) -> sdk.
     )
 
 
+def control_variable() -> sdk.VariableModel:
+    """Where the pages of the control API are, or what to read about them; only for links."""
+    query = "label_values(anomaly_exporter_control_info, url)"
+    made = query_variable("control", query, False, "Where the control API of the exporter has its pages.")
+    made.hide = sdk.VariableHide.HIDE_VARIABLE
+    made.include_all, made.all_value = False, None
+    made.current = sdk.VariableOption(selected=False, text="", value="")
+    return made
+
+
+def page_link(title: str, url: str, tooltip: str) -> sdk.DashboardLink:
+    """A link at the top of a dashboard to a page of the control API, with the time range."""
+    return sdk.DashboardLink(
+        title=title,
+        type_val=sdk.DashboardLinkType.LINK,
+        tags=[],
+        as_dropdown=False,
+        include_vars=False,
+        keep_time=True,
+        target_blank=True,
+        icon="external link",
+        tooltip=tooltip,
+        url=url,
+    )
+
+
 def annotation(name: str, expr: str, color: str, title: str, text: str) -> sdk.AnnotationQuery:
     """Marks where ``expr`` has samples; ``title`` and ``text`` may use ``{{label}}``."""
     return sdk.AnnotationQuery(
@@ -152,8 +178,9 @@ def dashboard(
     variables: Sequence[sdk.VariableModel],
     annotations: Sequence[sdk.AnnotationQuery],
     since: str = "now-6h",
+    pages: Sequence[sdk.DashboardLink] = (),
 ) -> sdk.Dashboard:
-    """The whole; not editable in place, because the next provisioning would undo the change."""
+    """The whole; not editable in place, because the next provisioning would undo it. ``pages``: further links."""
     links: list[Any] = [
         sdk.DashboardLink(
             title="Anomaly dashboards",
@@ -165,7 +192,8 @@ def dashboard(
             icon="external link",
             tooltip="",
             url="",
-        )
+        ),
+        *pages,
     ]
     return sdk.Dashboard(
         uid=uid,

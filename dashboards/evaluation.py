@@ -6,7 +6,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models import dashboard as sdk
 
-from . import fields
+from . import catching, fields
 from .board import Layout, chained, own_alerts, query_variable
 from .board import dashboard as assemble
 from .fields import BAD, GOOD, NOTICE, WARN, named
@@ -43,6 +43,15 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     )
     layout.line(6, (16, by_metric(held_out)), (8, champions(where)))
     layout.line(9, (12, over_time(held_out, "mase")), (12, over_time(held_out, "r2")))
+    layout.row("What models catch: injected anomalies")
+    layout.line(8, (12, catching.recall_over_time(where)), (6, catching.by_shape()), (6, catching.delay_by_shape()))
+    layout.line(
+        8,
+        (4, catching.beaten(where)),
+        (5, catching.wider(where)),
+        (8, catching.rejected(labels, where)),
+        (7, catching.tuning()),
+    )
     layout.row("Thresholds: what each rule would have called anomalous on held-out data")
     layout.line(8, (8, base(where)), (8, above(where)), (8, mean_above(where)))
     layout.line(7, (24, budget(where)))

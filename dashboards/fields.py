@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from grafana_foundation_sdk.models import dashboard as sdk
@@ -116,3 +116,37 @@ def to_series(labels: Labels, source: str = "__data.fields") -> list[dict[str, o
     chosen = "".join(f"&var-{name}=${{{source}.{label}}}" for name, label in labels.by_variable.items())
     url = f"/d/{SERIES_UID}?${{datasource:queryparam}}{chosen}&${{__url_time_range}}"
     return [{"title": "Open this series", "url": url, "targetBlank": False}]
+
+
+def page(name: str, labels: Labels, value: Callable[[str, str], str], **more: str) -> str:
+    """Address of a page of the control API with labels filled in; ``value`` of a variable and its label is what with.
+
+    Where the API is off the variable leads to its documentation.
+    """
+    first = "&".join(f"{key}={item}" for key, item in more.items())
+    chosen = "".join(
+        f"&label.{label}={value(variable, label)}"
+        for variable, label in labels.by_variable.items()
+        if variable not in ("env", "model")
+    )
+    return f"${{control:raw}}/{name}?{first}{chosen}"
+
+
+def to_feedback(labels: Labels) -> list[dict[str, object]]:
+    """Links of a table to say what was there, over the time range on the screen."""
+    words = {"expected": "This was expected", "incident": "It was an incident"}
+
+    def value(_: str, label: str) -> str:
+        return f"${{__data.fields.{label}:percentencode}}"
+
+    urls = {verdict: page("feedback", labels, value, verdict=verdict) for verdict in words}
+    return [
+        {"title": words[verdict], "url": f"{url}&${{__url_time_range}}", "targetBlank": True}
+        for verdict, url in urls.items()
+    ]
+
+
+def to_training() -> list[dict[str, object]]:
+    """Link of a table to train the target of a row again."""
+    metric = "${__data.fields.metric:percentencode}"
+    return [{"title": "Train", "url": f"${{control:raw}}/train?metric={metric}", "targetBlank": True}]

@@ -35,6 +35,8 @@ def dashboard(_labels: Labels) -> sdk.Dashboard:
     layout.row("Resources and pages")
     layout.line(8, (8, memory()), (8, cardinality()), (8, page_size()))
     layout.line(8, (8, requests()), (8, connections()), (8, rejected()))
+    layout.row("Control API", folded=True)
+    layout.line(8, (8, control_requests()), (8, changes()), (8, refused()))
     return assemble(
         "anomaly-exporter-health",
         "Anomalies / Exporter health",
@@ -314,3 +316,39 @@ def rejected() -> sdk.Panel:
         decimals=0,
         overrides=[named("Times", thresholds=steps(((None, WARN),)), custom__cellOptions={"type": "color-text"})],
     )
+
+
+NO_CONTROL: Final = "the control API is off, see docs/control.md"
+
+
+def control_requests() -> sdk.Panel:
+    about = About(
+        "Control requests",
+        "Requests per second to the control API and its pages, by status code. 401 and 403: not let in, 409: something "
+        "else is under way, 422: not valid, 429: more often than allowed.",
+        NO_CONTROL,
+    )
+    query = Query("sum by (code) (rate(anomaly_exporter_control_requests_total[$__rate_interval]))", "{{code}}")
+    return timeseries(about, [query], unit="reqps", low=0, stacked=True)
+
+
+def changes() -> sdk.Panel:
+    about = About(
+        "Changes",
+        "What people and programs did by the control API in each interval: trainings started and stopped, models "
+        "promoted and rolled back, feedback. The log has a line for each with who and what (msg=audit).",
+        NO_CONTROL,
+    )
+    expr = "sum by (action, outcome) (increase(anomaly_exporter_control_changes_total[$__rate_interval])) > 0"
+    return timeseries(about, [Query(expr, "{{action}} {{outcome}}")], unit="none", low=0, bars=True, stacked=True)
+
+
+def refused() -> sdk.Panel:
+    about = About(
+        "Not let in",
+        "Requests per second that were refused, by reason: token and login (not known), header (identity from "
+        "elsewhere than the proxy), form and origin (not sent by our page), role (may not), missing (no credentials).",
+        NO_CONTROL,
+    )
+    reasons = "sum by (reason) (rate(anomaly_exporter_control_auth_failures_total[$__rate_interval]))"
+    return timeseries(about, [Query(reasons, "{{reason}}")], unit="reqps", low=0, stacked=True)

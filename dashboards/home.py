@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard as sdk
 
 from . import fields
-from .board import Layout, alerts, chained, own_alerts
+from .board import Layout, alerts, chained, control_variable, own_alerts
 from .board import dashboard as assemble
 from .fields import ANOMALOUS, ANY_IS_BAD, ANY_IS_NOTABLE, BAD, GOOD, SCORE_LIMITS, between, like, named
 from .panels import About, Query, stat, table, timeline, timeseries
@@ -37,7 +37,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
         "Anomalies",
         "What is anomalous now, since when, and whether detection itself is alive. Start here.",
         layout,
-        variables=chained(labels, VARIABLES, multi=True),
+        variables=[*chained(labels, VARIABLES, multi=True), control_variable()],
         annotations=[alerts(labels, VARIABLES), own_alerts()],
     )
 
@@ -143,7 +143,7 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
         sort=("Score", True),
         overrides=[
             like(f"^({hidden})$", custom__hidden=True),
-            named("Series", links=fields.to_series(labels), custom__minWidth=260),
+            named("Series", links=[*fields.to_series(labels), *fields.to_feedback(labels)], custom__minWidth=260),
             named(
                 "Score",
                 unit="none",

@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard as sdk
 
 from . import fields
-from .board import Layout, alerts, annotation, chained
+from .board import Layout, alerts, annotation, chained, control_variable, page_link
 from .board import dashboard as assemble
 from .fields import (
     ANOMALOUS,
@@ -70,9 +70,18 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
         "Anomalies / Series",
         "One series against what its model expects. Links in mails open it with the series and the time filled in.",
         layout,
-        variables=chained(labels, VARIABLES, multi=False),
+        variables=[*chained(labels, VARIABLES, multi=False), control_variable()],
+        pages=[
+            page_link(words, fields.page("feedback", labels, _of_variable, verdict=verdict), "Say what stood here.")
+            for verdict, words in (("expected", "This was expected"), ("incident", "It was an incident"))
+        ],
         annotations=[alerts(labels, VARIABLES), rollouts(), restarts()],
     )
+
+
+def _of_variable(variable: str, _: str) -> str:
+    """The value of a variable in an address."""
+    return f"${{{variable}:percentencode}}"
 
 
 def rollouts() -> sdk.AnnotationQuery:

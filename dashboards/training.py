@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard as sdk
 
 from . import fields
-from .board import Layout, chained, own_alerts
+from .board import Layout, chained, control_variable, own_alerts, page_link
 from .board import dashboard as assemble
 from .fields import (
     ANY_IS_BAD,
@@ -57,7 +57,11 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
         "Anomalies / Training",
         "What is being trained, what failed, which series wait for a model, and what training costs.",
         layout,
-        variables=chained(labels, VARIABLES, multi=True),
+        variables=[*chained(labels, VARIABLES, multi=True), control_variable()],
+        pages=[
+            page_link("Train", "${control:raw}/train", "Train a target now, this once with other parameters."),
+            page_link("Stop", "${control:raw}/stop", "Stop a training; the models in force stay."),
+        ],
         annotations=[own_alerts()],
         since="now-24h",
     )
@@ -182,7 +186,7 @@ def runs(labels: Labels, where: str) -> sdk.Panel:
         sort=("Started", True),
         unit="none",
         overrides=[
-            named("Series", links=fields.to_series(labels), custom__minWidth=200),
+            named("Series", links=[*fields.to_series(labels), *fields.to_training()], custom__minWidth=200),
             like("^(Namespace|Container)$", mappings=absent, custom__minWidth=105),
             like("^(workload|node)$", custom__hidden=True),
             named("Started", unit="dateTimeAsIso", custom__width=170),
@@ -294,7 +298,10 @@ def waiting(labels: Labels, where: str) -> sdk.Panel:
         columns=["series", "metric", "model", "tag"],
         renamed={"series": "Series", "metric": "Metric", "model": "Model", "tag": "Tag"},
         sort=("Series", False),
-        overrides=[hidden(labels, "Value", "Value #A"), named("Series", links=fields.to_series(labels))],
+        overrides=[
+            hidden(labels, "Value", "Value #A"),
+            named("Series", links=[*fields.to_series(labels), *fields.to_training()]),
+        ],
     )
 
 

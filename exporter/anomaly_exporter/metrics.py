@@ -255,7 +255,7 @@ SELF = (
     _self("http_inflight", "Open HTTP connections."),
     _self("http_requests_total", "HTTP requests by status.", "code", kind="counter"),
     _self("http_rejected_total", "Connections turned away, by reason.", "reason", kind="counter"),
-    _self("control_info", "1; where people find the pages of the control API, if control.external_url says so.", "url"),
+    _self("control_info", "1; where the pages of the control API are or, without them, how to have them.", "url"),
     _self("control_inflight", "Open connections of the control API; absent where it is off."),
     _self("control_requests_total", "Requests to the control API and its pages, by status.", "code", kind="counter"),
     _self("control_rejected_total", "Connections of the control API turned away, by reason.", "reason", kind="counter"),

@@ -153,7 +153,8 @@ def test_exceptions_for_fields_name_fields_that_exist(panel: Board) -> None:
 
 @each_board
 def test_variables_are_a_chain_in_which_each_one_narrows_the_next(board: Board) -> None:
-    variables = {v["name"]: v for v in board["templating"]["list"] if v["type"] == "query" and v["name"] != "split"}
+    variables = {v["name"]: v for v in board["templating"]["list"] if v["type"] == "query"}
+    variables = {name: v for name, v in variables.items() if name not in ("split", "control")}
     if board["uid"] == "anomaly-exporter-health":
         assert not variables
         return
@@ -170,7 +171,8 @@ def test_variables_are_a_chain_in_which_each_one_narrows_the_next(board: Board) 
 
 @each_board
 def test_every_dashboard_leads_to_the_others_with_choice_and_time(board: Board) -> None:
-    (link,) = board["links"]
+    link, *pages = board["links"]
+    assert all(page["url"].startswith("${control:raw}/") and page["keepTime"] for page in pages)
     assert link["type"] == "dashboards"
     assert set(link["tags"]) <= set(board["tags"])
     assert link["includeVars"]
@@ -206,7 +208,8 @@ def test_links_of_tables_and_lines_carry_every_variable_and_the_time_range() -> 
             for override in panel["fieldConfig"]["overrides"]:
                 for made in override["properties"]:
                     if made["id"] == "links":
-                        (link,) = made["value"]
+                        link, *pages = made["value"]
+                        assert all(page["url"].startswith("${control:raw}/") for page in pages)
                         found += 1
                         assert link["url"].startswith(f"/d/{SERIES_UID}?${{datasource:queryparam}}&")
                         assert set(re.findall(r"var-(\w+)=", link["url"])) == set(Labels().by_variable)

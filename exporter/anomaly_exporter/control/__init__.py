@@ -4,6 +4,6 @@ A listener of its own with a thread of its own, so that whatever comes in here c
 """
 
 from .desk import Desk
-from .service import ControlService
+from .service import ControlService, pages_url
 
-__all__ = ["ControlService", "Desk"]
+__all__ = ["ControlService", "Desk", "pages_url"]

@@ -16,6 +16,14 @@ from .signing import Signer
 from .tokens import Tokens
 
 
+def pages_url(config: Config) -> str:
+    """Where links of dashboards lead: to the pages or, where there are none, to what says how to have them."""
+    control = config.control
+    if control.enabled and control.external_url:
+        return control.external_url.rstrip("/")
+    return f"{config.links.runbook_url.rstrip('/')}/../control.md#"
+
+
 class ControlService:
     """Serves the API and the pages of ``config.control`` from :meth:`start` to :meth:`stop`.
 
@@ -31,8 +39,6 @@ class ControlService:
         self._api = Api(desk, door, metrics)
         self._pages = Pages(desk, door, metrics, control.tokens_file is not None)
         audit.begin(metrics)
-        if control.external_url:
-            metrics.set("control_info", 1, url=control.external_url.rstrip("/"))
         limits = Limits(control.max_connections, float(control.request_deadline))
         self._server = Server([parse_address(control.listen)], self._handle, limits, metrics, "control")
 

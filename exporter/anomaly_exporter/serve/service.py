@@ -11,7 +11,7 @@ from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.canary import Station
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config, ConfigError, LoadedConfig, load
-from anomaly_exporter.control import ControlService, Desk
+from anomaly_exporter.control import ControlService, Desk, pages_url
 from anomaly_exporter.cycle import Cycle, Resources
 from anomaly_exporter.exposition import DetailCache, Labels, render_detail, render_metrics
 from anomaly_exporter.feedback import Feedback, Shelf
@@ -73,7 +73,9 @@ class Service:
         self.feedback = Feedback(self._blobs, self._clock.wall)
         self._ears = Ears(config, self._clock, self.feedback, self.metrics) if shard.ordinal == 0 else None
         self._labels, self._details = Labels(config), DetailCache()
-        self.launcher = launcher or open_launcher(config_path, config, self._clock, self.metrics, shard=shard)
+        self.launcher = launcher or open_launcher(
+            config_path, config, self._clock, self.metrics, shard=shard, blobs=self._blobs
+        )
         self.station = Station(self._clock, self.metrics)
         self._figures = Figures(self._blobs, self.metrics)
         self.site = Site(self.metrics, self.reload, self.launcher.status, self.station, telemetry_path)
@@ -227,6 +229,7 @@ class Service:
         self.metrics.set("cycle_interval_seconds", interval)
         self.site.configure(self._config, interval)
         self.station.configure(self._config.canary)
+        self.metrics.replace("control_info", {(pages_url(self._config),): 1.0})
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.launcher.observe(snapshot)

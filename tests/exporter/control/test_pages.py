@@ -13,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anomaly_exporter.control import pages_url
 from anomaly_exporter.control.pages import sign_in
 from anomaly_exporter.control.pages.style import STYLE
 from anomaly_exporter.launch import local
 from support.control import TOKENS, Bench, control, snapshot_of
 from support.launchers import local_bench
+from support.snapshots import config_of
 from support.waiting import wait_for
 
 PAGES = ("/", "/train", "/stop", "/feedback")
@@ -86,7 +88,14 @@ def test_where_browsers_come_by_tls_the_cookie_is_bound_to_it(tmp_path: Path) ->
         cookie = made.post("/sign-in", {"token": TOKENS["viewer"], "back": "/"}).headers["set-cookie"]
         assert cookie.startswith("__Host-anomaly_session=")
         assert cookie.endswith("; Secure")
-        assert made.metrics.value("control_info", url="https://anomalies.example.org") == 1
+        assert pages_url(made.config) == "https://anomalies.example.org"
+
+
+def test_links_of_dashboards_lead_to_the_documentation_where_there_are_no_pages() -> None:
+    assert (
+        pages_url(config_of(links={"runbook_url": "https://x/docs/runbooks/"}))
+        == "https://x/docs/runbooks/../control.md#"
+    )
 
 
 def test_signing_out_takes_the_cookie_away(bench: Bench) -> None:

@@ -27,6 +27,7 @@ VERDICTS: Final = {
 BEFORE: Final = 15
 """Steps before now that are offered when no time is given."""
 SHOWN: Final = 20
+ANY: Final = ("$__all", ".*", "All")
 
 
 def show(desk: Desk, viewer: Viewer, fields: Fields, notes: list[Note]) -> bytes:
@@ -43,7 +44,7 @@ def show(desk: Desk, viewer: Viewer, fields: Fields, notes: list[Note]) -> bytes
     target = _target(desk, fields)
     targets = {"": "any that has these labels", **{t.name: t.name for t in desk.targets()}}
     names = statements.label_names(desk.config(), desk.targets(), target or None)
-    shown = {name: _one(fields, f"label.{name}") for name in names}
+    shown = {name: _label(fields, name) for name in names}
     labels = "".join(html.field(f"label.{name}", name, value) for name, value in shown.items())
     when = {"step": 1, "required": "required"}
     inside = (
@@ -149,6 +150,12 @@ def _target(desk: Desk, fields: Fields) -> str:
     """The target that is named, or the only one that the metric can mean."""
     chosen = chosen_targets(desk, fields)
     return chosen[0] if len(chosen) == 1 else ""
+
+
+def _label(fields: Fields, name: str) -> str:
+    """The value of a label; what stands for all of them in links of dashboards is none."""
+    value = _one(fields, f"label.{name}")
+    return "" if value in ANY else value
 
 
 def _one(fields: Fields, name: str) -> str:
