@@ -12,8 +12,9 @@ from anomaly_exporter import specs
 from anomaly_exporter.config import Config, Model, Target
 from anomaly_exporter.cycle.groups import Rules
 from anomaly_exporter.metrics import DETAIL, ENTITY
-from anomaly_models import seasonal
+from anomaly_models import ensemble, seasonal
 from anomaly_models.autoencoder import RECIPES, Widths, recipe
+from anomaly_models.ensemble_spec import MEMBERS
 from anomaly_models.layers import weight_shapes
 from anomaly_models.thresholds import METHODS
 
@@ -38,6 +39,12 @@ IMPORT_SECONDS = 3.0
 """Start of a training with TensorFlow or scikit-learn: `time python -c 'import tensorflow, sklearn.ensemble'`."""
 SIMPLE_SECONDS = 0.003
 """Training one entity with zscore, seasonal or pca: `anomaly-exporter train` of 200 entities, divided by 200."""
+CONTEXT_SECONDS = 0.1
+"""What is usual of one feature of one entity, and the calibration of `auto`, 43,200 samples:
+`anomaly_models.ensemble.lessons_of`."""
+CONTEXT_SAMPLES = 43_200
+ENSEMBLE_MICROSECONDS = 15.0
+"""CPU of the members of `auto` beside its autoencoder, per entity and feature, 64 entities at once."""
 FOREST_SECONDS = 0.09
 """Isolation forest of one entity that has outliers, 43,200 samples: `anomaly_models.cleaning.mask_outliers`."""
 
@@ -47,8 +54,6 @@ _SIZES = {
     "since": 2,  # the model before, a week ago
     "state": 1,
 }
-MEMBERS = 5
-"""Members of the ensemble `auto`."""
 _SPLITS = {"anomaly_training_loss": 2}
 _PERIODS = {"day": seasonal.DAY, "week": seasonal.WEEK}
 
@@ -57,10 +62,13 @@ def weight_bytes(model: Model, target: Target) -> int:
     """Bytes of one stored model, scalers included."""
     features = len(target.queries)
     scalers = 2 * features
-    if model.recipe in RECIPES:
+    if (fitted := _fitted(model)) in RECIPES:
         widths = Widths(model.filters, model.kernel, model.units, model.code)
-        layers = recipe(model.recipe, model.window, features, model.dropout, widths)
+        layers = recipe(fitted, model.window, features, model.dropout, widths)
         numbers = sum(math.prod(shape) for shape in weight_shapes(layers, model.window, features).values())
+        if model.recipe == "auto":
+            context = ensemble.tensor_shapes(1, features, target.step, specs.ensemble_spec(target))
+            numbers += sum(math.prod(shape) for shape in context.values())
     elif model.recipe == "seasonal":
         numbers = _PERIODS["week"] * features
     elif model.recipe == "pca":
@@ -69,6 +77,11 @@ def weight_bytes(model: Model, target: Target) -> int:
     else:
         numbers = 0
     return 4 * (numbers + scalers)
+
+
+def _fitted(model: Model) -> str:
+    """The recipe that is fitted in epochs, if any: of an ensemble its autoencoder's."""
+    return model.autoencoder if model.recipe == "auto" else model.recipe
 
 
 def ring_bytes(config: Config, target: Target, entities: int) -> int:
@@ -98,13 +111,16 @@ def training_seconds(config: Config, target: Target, entities: int, history: int
     total = 0.0
     for name in target.models:
         model = config.model(name)
-        if model.recipe in RECIPES:
+        features, samples = len(target.queries), min(history, target.training.history) // target.step
+        if (fitted := _fitted(model)) in RECIPES:
             windows = training_windows(config, target, name, history)
-            size = model.window * len(target.queries) / MEASURED_WINDOW
-            total += IMPORT_SECONDS + SETUP_SECONDS[model.recipe]
-            total += entities * model.epochs * windows * size * WINDOW_MICROSECONDS[model.recipe] / 1e6
+            size = model.window * features / MEASURED_WINDOW
+            total += IMPORT_SECONDS + SETUP_SECONDS[fitted]
+            total += entities * model.epochs * windows * size * WINDOW_MICROSECONDS[fitted] / 1e6
         else:
             total += entities * SIMPLE_SECONDS
+        if model.recipe == "auto":
+            total += entities * features * CONTEXT_SECONDS * samples / CONTEXT_SAMPLES
         total += entities * FOREST_SECONDS if target.training.contamination else 0.0
     return total
 
@@ -115,7 +131,9 @@ def cycle_seconds(config: Config, target: Target, entities: int) -> float:
     for name in target.models:
         model = config.model(name)
         size = model.window * len(target.queries) / MEASURED_WINDOW
-        total += entities * size * SCORE_MICROSECONDS.get(model.recipe, 1.0) / 1e6
+        total += entities * size * SCORE_MICROSECONDS.get(_fitted(model), 1.0) / 1e6
+        if model.recipe == "auto":
+            total += entities * len(target.queries) * ENSEMBLE_MICROSECONDS / 1e6
     return total
 
 
@@ -135,7 +153,7 @@ def detail_samples(config: Config, target: Target) -> int:
     sizes = {**_SIZES, "split": len(target.training.split)}
     total = 0
     for name in target.models:
-        members = MEMBERS if config.model(name).recipe == "auto" else 0
+        members = len(MEMBERS) if config.model(name).recipe == "auto" else 0
         total += sum(
             math.prod(
                 _SPLITS.get(spec.name, sizes["split"])
