@@ -50,15 +50,15 @@ class Story:
             {
                 "files": {"path": "unused"},
                 "feedback": {"alertmanager": {"url": server.url}},
-                "threshold": {"base": "mean_std"},
-                "alerting": {"persistence": 3},
                 "targets": [
                     {
                         "name": "cpu",
                         "metric": "cpu",
                         "queries": [{"expr": "x"}],
                         "models": ["zscore"],
-                        "training": {"history": "30d", "min_history": "1h"},
+                        "training": {"history": 30 * 86_400, "min_history": 3600},
+                        "threshold": {"base": "mean_std"},
+                        "alerting": {"persistence": 3},
                     }
                 ],
             }

@@ -27,10 +27,17 @@ A, B = (EntityKey.of("cpu", {"namespace": "n", "container": name}) for name in "
 CONFIG = Config.model_validate(
     {
         "files": {"path": "unused"},
-        "threshold": {"base": "mad"},
-        "training": {"contamination": 0},
-        "alerting": {"persistence": 3},
-        "targets": [{"name": "cpu", "metric": "cpu", "queries": [{"expr": "x"}], "models": ["zscore"]}],
+        "targets": [
+            {
+                "name": "cpu",
+                "metric": "cpu",
+                "queries": [{"expr": "x"}],
+                "models": ["zscore"],
+                "training": {"contamination": 0},
+                "threshold": {"base": "mad"},
+                "alerting": {"persistence": 3},
+            }
+        ],
     }
 )
 CPU = CONFIG.target("cpu")
