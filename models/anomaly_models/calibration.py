@@ -63,8 +63,7 @@ class Line:
             log -= self.height[..., None]
             log /= self.slope[..., None]
             log += self.rarity[..., None]
-            clipped: F32 = np.clip(log, np.float32(spec.lowest), np.float32(spec.highest))
-        return clipped
+            return np.asarray(np.clip(log, spec.lowest, spec.highest), np.float32)
 
     def stacked(self) -> F32:
         """As one tensor [..., 3]."""
@@ -91,7 +90,7 @@ def block_maxima(heights: F32, size: int) -> F32:
         return heights
     whole = heights[..., heights.shape[-1] - blocks * size :]
     with np.errstate(invalid="ignore"):
-        return np.fmax.reduce(whole.reshape(*heights.shape[:-1], blocks, size), axis=-1)
+        return np.asarray(np.fmax.reduce(whole.reshape(*heights.shape[:-1], blocks, size), axis=-1), np.float32)
 
 
 def fit(maxima: F32, seconds: float, spec: LineSpec) -> Line:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import opinion
-from .calibration import WEEK, Line, block_maxima, block_samples
+from .calibration import Line, block_maxima, block_samples
 from .deviations import KINDS, UNITS
 from .ensemble_spec import EnsembleSpec, GuardSpec, RecurrenceSpec
 from .frame import F32, I64
@@ -24,6 +24,8 @@ from .time_of_day import DAY, Days, Slots, quantiles
 from .usual import TABLES
 
 NAN = np.float32(np.nan)
+SILENT = 1e6
+"""Decades off for a history too short for an opinion."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Context(Likeness):
     ``base`` [S, P, 4, F]: the other part of the units, of the periods before and this one. ``feature_lines``
     [S, 6, F, 3], ``member_lines`` [S, 10, 3], ``final_line`` [S, 3]. ``guard`` [S, 10]: decades off each member.
     ``habit`` [S, H]: decades off by time of the day, slots from ``habit_origin`` [S, 1] on. ``widen`` [S, 1]: decades
-    off for a short history. ``seen`` [S, F]: 1 where the feature ever had a sample.
+    off for a short history, ``SILENT`` for one too short for an opinion. ``seen`` [S, F]: 1 where the feature ever had a sample.
     """
 
     clock: F32
@@ -122,9 +124,9 @@ def draw(lessons: Lessons, error: F32, rows: int) -> Context:
     habit_origin = int(slots.number(np.array([end]))[0])
     habit_index = habit_origin - habit_days.first * slots.per_day + np.arange(slots.per_day)
     habit_index = np.clip(habit_index, 0, habits.shape[1] - 1)
-    # What was seen at all, not only lately, makes a history long.
-    weeks = np.sum(~np.isnan(stand).all(axis=1), axis=1) * step / WEEK
-    widen = spec.widen * np.maximum(np.log10(spec.enough / np.maximum(weeks * WEEK, step)), 0)
+    seconds = np.sum(~np.isnan(stand).all(axis=1), axis=1) * float(step)
+    widen = spec.widen * np.maximum(np.log10(spec.enough / np.maximum(seconds, step)), 0)
+    widen = np.where(seconds < spec.least, SILENT, widen)
     recent = np.maximum(period + np.arange(1 - base_periods(step, spec), 1), 0)
     base = history.base[:, :, recent].reshape(UNITS, S, F, recent.size)
     return Context(

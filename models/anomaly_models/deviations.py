@@ -29,14 +29,13 @@ CHUNK_FLOATS = 1 << 23
 def in_units(deviation: F32, unit: F32, spec: UsualSpec) -> F32:
     """Size of a ``deviation`` in its ``unit``, both of one shape, at most ``spec.largest``."""
     with np.errstate(invalid="ignore"):
-        size: F32 = np.minimum(np.abs(deviation) / unit, np.float32(spec.largest))
-    return size
+        return np.asarray(np.minimum(np.abs(deviation) / unit, np.float32(spec.largest)), np.float32)
 
 
 def bounded(residual: F32, unit: F32, spec: UsualSpec) -> F32:
     """Residuals in units with their sign, within +- ``spec.bound``."""
     with np.errstate(invalid="ignore"):
-        return np.clip(residual / unit, -np.float32(spec.bound), np.float32(spec.bound))
+        return np.asarray(np.clip(residual / unit, -spec.bound, spec.bound), np.float32)
 
 
 def level(residual: F32, newest: int, step: int, spec: UsualSpec) -> F32:

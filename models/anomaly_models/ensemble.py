@@ -11,7 +11,7 @@ import numpy as np
 
 from . import deviations, opinion, windows
 from .autoencoder import Autoencoder
-from .context import Context, base_periods, lead_slots
+from .context import SILENT, Context, base_periods, lead_slots
 from .deviations import KINDS, UNITS
 from .ensemble_spec import ENTITY_MEMBERS, MEMBERS, EnsembleSpec
 from .exceptions import InvalidShapeError, PackRejectedError
@@ -212,6 +212,7 @@ def _read(w: Windows, error: F32, context: Context, step: int, spec: EnsembleSpe
     combined = opinion.combine(members, spec) - context.habit[:, slot % context.habit.shape[1]]
     rarity = lines.final.decades(opinion.final_heights(combined), spec.final)
     rarity += np.float32(spec.shift) - context.widen
+    rarity = np.where(context.widen < SILENT, rarity, NAN)
     if by_feature is None:
         features = rarity[:, :, None]
     else:

@@ -128,7 +128,8 @@ class EnsembleSpec:
     ``period``: seconds for which a context holds; ``memory``: seconds of history that calibration looks at. A feature's
     decades above -``feature_offset`` count in its entity, a member's above -``offset`` in the power mean ``power``.
     ``smoothing``: samples whose energy makes the height of a difference. ``shift`` decades are added to every opinion;
-    ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds. The members in
+    ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds; with less than
+    ``least`` seconds there is no opinion. The members in
     ``change``, ``level`` and ``shape`` are combined in their group first, then the groups, alike.
     """
 
@@ -153,6 +154,7 @@ class EnsembleSpec:
     shift: float = 0.75
     widen: float = 2.0
     enough: float = 2.0 * DAY
+    least: float = 3 * 3600.0
 
     def __post_init__(self) -> None:
         unknown = sorted({*self.change, *self.level, *self.shape} - set(MEMBERS))

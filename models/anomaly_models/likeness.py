@@ -21,7 +21,7 @@ from .frame import F32, Bool
 from .time_of_day import DAY, mean, quantiles
 
 NAN = np.float32(np.nan)
-CHUNK_FLOATS = 1 << 23
+CHUNK_FLOATS = 1 << 19
 FEWEST_WINDOWS = 32
 """Fewest windows to draw references from."""
 

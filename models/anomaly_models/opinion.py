@@ -47,8 +47,7 @@ def smooth(heights: F32, samples: int) -> F32:
     """Root of the mean energy of the last ``samples`` of ``heights`` [..., T]; NaN where the newest is missing."""
     with np.errstate(invalid="ignore"):
         energy = running_mean(heights * heights, heights.shape[-1], samples)
-        out: F32 = np.where(np.isnan(heights), NAN, np.sqrt(energy))
-    return out
+        return np.where(np.isnan(heights), NAN, np.sqrt(energy)).astype(np.float32)
 
 
 def combine(rarity: F32, spec: EnsembleSpec) -> F32:
@@ -62,7 +61,7 @@ def combine(rarity: F32, spec: EnsembleSpec) -> F32:
 
 def final_heights(combined: F32) -> F32:
     """What the last line is drawn through: combined decades as a height."""
-    return np.power(np.float32(10), combined / np.float32(3)).astype(np.float32)
+    return np.asarray(np.power(np.float32(10), combined / np.float32(3)), np.float32)
 
 
 def member_heights(heights: F32, whole: F32, features: Line, spec: EnsembleSpec) -> tuple[F32, F32 | None]:
