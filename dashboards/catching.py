@@ -63,7 +63,7 @@ def beaten(where: str) -> sdk.Panel:
         "Beaten by a simple model",
         "Share of the models that catch less than a daily profile or a plain distance from the mean would, at as many "
         "alerts. They work, but they cost more than they are worth: consider the recipe seasonal or auto for these.",
-        NO_FIGURES,
+        "not judged yet",
     )
     all_models = f"count({one(f'anomaly_model_info{where}')})"
     some = where[:-1] + ',beaten_by!=""}'

@@ -8,7 +8,7 @@ the validation part and shown on the test part, which no choice has seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -98,12 +98,6 @@ def changed(spec: ModelSpec, picked: Mapping[str, Any]) -> ModelSpec:
     """``spec`` with the settings ``picked``; a tail longer than the window becomes the window."""
     window = int(picked.get("window", spec.window))
     return replace(spec, **{**picked, "tail": min(spec.tail, window)})
-
-
-def difference(spec: ModelSpec, other: ModelSpec) -> dict[str, Any]:
-    """Fields of ``other`` that ``spec`` has otherwise."""
-    names = [f.name for f in fields(ModelSpec)]
-    return {name: getattr(other, name) for name in names if getattr(other, name) != getattr(spec, name)}
 
 
 @dataclass(frozen=True)

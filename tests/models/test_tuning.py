@@ -67,6 +67,3 @@ def test_the_untuned_model_wins_where_nothing_is_better() -> None:
     better = trial(0.5, 0.9)
     assert tuning.winner([trial(0.5), better], untuned) is better
 
-
-def test_the_difference_of_two_specifications_names_the_changed_fields() -> None:
-    assert tuning.difference(FC, replace(FC, units=64, dropout=0.2)) == {"units": 64, "dropout": 0.2}

@@ -34,8 +34,17 @@ FIGURES: Final = {
     "quality": {split: {"mae": 0.2, "rmse": 0.3, "mase": 0.8, "r2": 0.9} for split in ("train", "validation", "test")},
     "base": {"budget": 2.8, "mean_std": 2.5, "mad": 2.2, "p95": 1.9, "p99": 2.4},
     "budget": {"asked": 1.0, "attainable": 0.5, "expected": 0.5, "widened": 1.1},
+    "injected": {
+        "recall": 0.75,
+        "delay": 120.0,
+        "recall_beside_baseline": 0.8,
+        "baseline": "seasonal",
+        "baseline_recall": 0.9,
+        "beats_baseline": False,
+    },
     "above": {"mean_std": {"ratio": 0.01, "mean_error": 4.5}, "p95": {"ratio": 0.05, "mean_error": 3.5}},
 }
+GATE: Final = {"rejections": 2, "shift": {"current": 1.1, "week": 1.2, "month": 1.4}}
 TRAINING: Final = {
     "state": "succeeded",
     "recipe": "auto",
@@ -112,7 +121,7 @@ def _replicated(line: str, at: int) -> Iterator[str]:
 
 
 def _entries() -> dict[str, tuple[Any, ...]]:
-    more = {"figures": FIGURES, "training": TRAINING}
+    more = {"figures": FIGURES, "training": TRAINING, "gate": GATE}
     containers = [{"namespace": namespace, "container": container} for namespace, container in SERVICES]
     labels = {"cpu": containers, "memory": containers, "node": [{"node": "node-1"}, {"node": "node-2"}]}
     return {name: tuple(entry_of(name, own, "auto", **more) for own in of) for name, of in labels.items()}
