@@ -23,6 +23,8 @@ REFUSED = {
     "config.exposition.profile=kps": "use profile",
     "config.store.path=/data": "use persistence",
     "config.timing.speed=2": "demo",
+    "control.enabled=true": "who may come in?",
+    "config.control.enabled=false": "use control",
     "openshift.oauthProxy.enabled=true,profile=openshift": "session_secret",
     "openshift.oauthProxy.enabled=true,openshift.oauthProxy.existingSecret=s": "profile=openshift",
     "kps.release=stack,config.static_labels.region=eu": RENDER,

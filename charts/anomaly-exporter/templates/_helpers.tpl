@@ -85,6 +85,15 @@ app.kubernetes.io/part-of: {{ .Chart.Name }}
 {{- end }}
 {{- $_ := set $config "launcher" $launcher }}
 {{- end }}
+{{- with .Values.control }}
+{{- if .enabled }}
+{{- $control := dict "enabled" true "listen" ":8346" }}
+{{- if .existingSecret }}{{ $_ := set $control "tokens_file" "/etc/anomaly-exporter-control/tokens.yaml" }}{{ end }}
+{{- if .externalUrl }}{{ $_ := set $control "external_url" .externalUrl }}{{ end }}
+{{- if .proxy }}{{ $_ := set $control "proxy" .proxy }}{{ end }}
+{{- $_ := set $config "control" $control }}
+{{- end }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 
@@ -112,6 +121,10 @@ app.kubernetes.io/part-of: {{ .Chart.Name }}
 {{- if hasKey $.Values.config $name }}{{ fail (printf "\n\nconfig.%s is for the demo only: leave it out." $name) }}{{ end }}
 {{- end }}
 {{- if hasKey .Values.config "launcher" }}{{ fail "\n\nconfig.launcher is set by the chart: use training.launcher." }}{{ end }}
+{{- if hasKey .Values.config "control" }}{{ fail "\n\nconfig.control is set by the chart: use control." }}{{ end }}
+{{- if and .Values.control.enabled (not .Values.control.existingSecret) (not .Values.control.proxy) }}
+{{- fail "\n\ncontrol needs control.existingSecret (a Secret with the key tokens.yaml), control.proxy or both: who may come in?" }}
+{{- end }}
 {{- if (.Values.config.exposition).profile }}{{ fail "\n\nconfig.exposition.profile is set by the chart: use profile." }}{{ end }}
 {{- if (.Values.config.store).path }}{{ fail "\n\nconfig.store.path is set by the chart: use persistence." }}{{ end }}
 {{- if and .Values.openshift.oauthProxy.enabled (not .Values.openshift.oauthProxy.existingSecret) }}
