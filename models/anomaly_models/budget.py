@@ -35,18 +35,18 @@ ORDINARY = 40.0
 HABIT = 3.0
 """Notifications per week that are taken for incidents. What comes more often, undisturbed by anybody, is a habit of the
 entity and must not alert."""
-MOST = 2.0
+MOST = 3.0
 """The threshold is at most this multiple of what ordinary peaks say: many incidents are no reason to become blind to
-one that is twice as high."""
+one that is three times as high."""
 SHAPE, SHAPE_WEIGHT = 0.15, 15.0
 """Shape of the tail before anything was seen, and how many notifications that opinion is worth. It lies between a
 normal distribution's (about 0) and a cubic power law's (1/3), which is where errors of monitoring series lie; one
 standard deviation of the opinion (0.18) reaches either."""
 SHAPES = np.linspace(-0.3, 0.7, 21)
 LEVELS = 60
-"""Levels at which notifications are counted."""
+"""Levels at which notifications are counted, spread over the ranks of the peaks evenly and once more geometrically."""
 FEWEST = 5
-"""Fewest levels that a tail is drawn through."""
+"""Fewest levels that a tail is drawn through, unless the history has fewer."""
 LEAST_DAYS = 1 / 24
 """A history counts as at least this long when the next day is foretold from it."""
 
@@ -182,8 +182,8 @@ def _exceeded(line: F64, step: int) -> tuple[F64, F64]:
     peaks = peaks[np.isfinite(peaks)]
     if peaks.size < FEWEST:
         peaks = -np.sort(-line[np.isfinite(line)])
-    ranks = np.unique(np.geomspace(1, peaks.size, LEVELS).astype(np.intp)) - 1
-    levels = np.unique(peaks[ranks])[::-1]
+    spread = np.geomspace(1, peaks.size, LEVELS), np.linspace(1, peaks.size, LEVELS)
+    levels = np.unique(peaks[np.concatenate(spread).astype(np.intp) - 1])[::-1]
     rows = np.flatnonzero(filled >= levels[-1])
     heights = filled[rows]
     counts = np.array([_count(rows[heights >= level], step) for level in levels], np.float64)
@@ -200,8 +200,9 @@ def _tail(levels: F64, counts: F64, rates: F64, rare: float, per_week: float) ->
     """
     often = min(OFTEN, 0.6 * float(rates.max()))
     used = (rates >= min(rare, often / 2)) & (rates <= often) & (counts >= 2)
-    if used.sum() < FEWEST:
-        used = rates <= often  # a short history, or one that never alerts often
+    if used.sum() < FEWEST:  # a short history, or one that never alerts often: what comes most often
+        frequent = np.flatnonzero(rates <= often)
+        used = np.isin(np.arange(levels.size), frequent[-2 * FEWEST :])
     if used.sum() < FEWEST:
         used = np.arange(levels.size) < max(FEWEST, 0.7 * levels.size)
     level, count, rate = levels[used], counts[used], rates[used]
