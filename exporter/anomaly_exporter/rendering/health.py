@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from anomaly_exporter.config import Config
 
-from . import control_health, model_health
+from . import control_health, feedback_health, model_health
 from .alert_rule import AlertRule, RecordingRule
 from .durations import wall
 from .promql import selector, string, without, without_replicas
@@ -69,6 +69,7 @@ def alerts(config: Config, namespace: str | None = None) -> tuple[AlertRule, ...
         query_errors(config, where),
         *model_health.alerts(config, where),
         *control_health.alerts(config, where),
+        *feedback_health.alerts(config, where),
         config_reload_failed(config, where),
         watchdog(config, where),
     )
