@@ -14,8 +14,12 @@ from anomaly_exporter.config import Config, Target
 from anomaly_exporter.generations import Entry
 from anomaly_models import habits
 from anomaly_models.frame import Block, EntityKey
+from anomaly_models.training import Previous
 
 log = logging.getLogger(__name__)
+
+SAME_REGIME = 7200
+"""Two trainings that see a change of regime within so many seconds of each other see the same one."""
 
 Customs = Mapping[EntityKey, Mapping[str, Any]]
 """What is stored of the habits of every entity."""
@@ -38,3 +42,28 @@ def told(entries: Iterable[Entry], customs: Customs) -> Iterator[Entry]:
     for entry in entries:
         known = customs.get(entry.entity)
         yield entry if known is None else replace(entry, figures={**entry.figures, "habits": dict(known)})
+
+
+def comparable(previous: Previous, entries: Mapping[EntityKey, Entry | None], customs: Customs) -> Previous:
+    """``previous`` without the thresholds of models that did not know the regime that stands now.
+
+    Earlier thresholds are brought to the scale of the new model by the errors that both make on the newest windows: a
+    model of the old level errs hugely there, and its threshold would come out far too small.
+    """
+    strange = {e for e in previous.thresholds if not _knew(entries.get(e), customs.get(e, {}).get("regime"))}
+    if not strange:
+        return previous
+    return replace(
+        previous,
+        thresholds={e: found for e, found in previous.thresholds.items() if e not in strange},
+        test_starts={e: found for e, found in previous.test_starts.items() if e not in strange},
+    )
+
+
+def _knew(entry: Entry | None, regime: float | None) -> bool:
+    """Whether the model of ``entry`` was trained for the ``regime``; None: there was never another."""
+    if regime is None or entry is None:
+        return True
+    known = entry.figures.get("habits")
+    before = known.get("regime") if isinstance(known, Mapping) else None
+    return before is not None and abs(before - regime) <= SAME_REGIME

@@ -89,7 +89,8 @@ class Run:
             self._stage("read")
             for name in models:
                 outcome = outcomes[name]
-                trained = self._train(name, block, in_force, Progress(self, name, done, len(entities)))
+                progress = Progress(self, name, done, len(entities))
+                trained = self._train(name, block, in_force, progress, habits)
                 outcome.failed.update(trained.failed.values())
                 self._explain(name, trained)
                 if trained.pack is not None:
@@ -150,7 +151,9 @@ class Run:
             if before is not None:
                 in_force.shared[name] = before
 
-    def _train(self, name: str, block: Block, in_force: _InForce, progress: Progress) -> TrainedBatch:
+    def _train(
+        self, name: str, block: Block, in_force: _InForce, progress: Progress, habits: customs.Customs
+    ) -> TrainedBatch:
         """One batch of one model; a batch that fails as a whole fails alone."""
         model = self.config.model(name)
         budgets = dict(zip(block.entities, specs.budgets(self.target, block.entities).tolist(), strict=True))
@@ -159,7 +162,7 @@ class Run:
             return train(
                 block,
                 plan,
-                in_force.previous(name, block.entities, plan),
+                self._past(name, block, in_force, plan, habits),
                 progress.epoch,
                 probe=Probe(peak_since_last_call, time.perf_counter),
                 provenance={"versions": versions(), "model": name, "trained_at": self.clock.wall()},
@@ -190,6 +193,11 @@ class Run:
         judged = gating.judge(trained, entries, block, self._plan(model), rules, specs.gate_spec(target), before)
         self._stage("gate")
         return judged
+
+    def _past(self, name: str, block: Block, in_force: _InForce, plan: Plan, habits: customs.Customs) -> Previous:
+        """What is in force and may be compared with what ``plan`` will give."""
+        entries = {entity: in_force.entries.get((entity, name)) for entity in block.entities}
+        return customs.comparable(in_force.previous(name, block.entities, plan), entries, habits)
 
     def _explain(self, name: str, batch: TrainedBatch) -> None:
         """One line per reason for which entities of a batch were not trained, with some of them."""
