@@ -74,6 +74,8 @@ class FakeKubernetes:
         self.requests: list[tuple[str, str]] = []
         self.stored: dict[tuple[str, str], Object] = {}
         self._events: list[Object] = []
+        self.oldest = 0
+        self.watches = 0
         self._version = 100
         self._changed = threading.Condition()
 
@@ -254,17 +256,31 @@ class FakeKubernetes:
         details = {"name": metadata["name"], "group": "batch", "kind": kind, "uid": metadata["uid"]}
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
+    def forget(self) -> None:
+        """What happens to an old history: versions before now are unknown, and watches of them are told so."""
+        with self._changed:
+            self.oldest = self._version + 1
+            self._version += 2
+            self._changed.notify_all()
+
     def watch(self, target: str, timeout: float) -> Iterator[Object]:
-        """Events after the version asked for, for ``timeout`` seconds; an ERROR 410 when that version is too old."""
+        """Events of Jobs after the version asked for, for ``timeout`` seconds; an ERROR 410 when that is too old."""
         query = parse_qs(urlsplit(target).query)
         version = int(query.get("resourceVersion", ["0"])[0] or 0)
-        if self._events and 0 < version < int(self._events[0]["object"]["metadata"]["resourceVersion"]) - 1000:
+        self.watches += 1
+        if 0 < version < self.oldest:
             yield {"type": "ERROR", "object": StatusError(410, f"too old resource version: {version}").body}
             return
         deadline = datetime.now(UTC).timestamp() + timeout
         while True:
             with self._changed:
-                news = [e for e in self._events if int(e["object"]["metadata"]["resourceVersion"]) > version]
+                if 0 < version < self.oldest:
+                    return
+                news = [
+                    e
+                    for e in self._events
+                    if e["object"]["kind"] == "Job" and int(e["object"]["metadata"]["resourceVersion"]) > version
+                ]
                 left = deadline - datetime.now(UTC).timestamp()
                 if not news and left > 0:
                     self._changed.wait(left)
@@ -422,16 +438,20 @@ def served(cluster: FakeKubernetes) -> Iterator[str]:
             if self.command == "GET" and query.get("watch", ["false"])[0].lower() in ("true", "1"):
                 return self._stream(float(query.get("timeoutSeconds", ["5"])[0]))
             kind = self.headers.get("Content-Type", "").partition(";")[0]
-            code, answer = cluster.answer(self.command, self.path, kind, body)
+            return self._answer(*cluster.answer(self.command, self.path, kind, body))
+
+        def _answer(self, code: int, answer: Object) -> None:
             text = json.dumps(answer).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
-            return None
 
         def _stream(self, timeout: float) -> None:
+            if "watch" in cluster.forbidden:
+                error = StatusError(403, 'jobs.batch is forbidden: cannot watch resource "jobs" in API group "batch"')
+                return self._answer(403, error.body)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Transfer-Encoding", "chunked")
@@ -441,6 +461,7 @@ def served(cluster: FakeKubernetes) -> Iterator[str]:
                 self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
+            return None
 
         do_GET = do_POST = do_PATCH = do_DELETE = _reply  # noqa: N815 - names of the base class
 

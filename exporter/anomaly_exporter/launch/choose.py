@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from anomaly_exporter.blobs import Blobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import CANARY_TARGET, Config
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard
@@ -29,14 +30,16 @@ def open_launcher(
     *,
     shard: Shard = UNDIVIDED,
     client: Any = None,
+    blobs: Blobs | None = None,
 ) -> Launcher:
-    """The launcher of ``config``. ``client``: instead of the one that the surroundings give to ``kubernetes``.
+    """The launcher of ``config``. ``client``: instead of the one that the surroundings give to ``kubernetes``;
+    ``blobs``: the store in which trainings elsewhere leave their reports.
 
     Raises LauncherConfigError when this installation cannot be that launcher.
     """
     match config.launcher.kind:
         case "kubernetes":
-            return KubernetesLauncher(config, metrics, JobApi(config.launcher.namespace, client))
+            return KubernetesLauncher(config, metrics, JobApi(config.launcher.namespace, client), blobs=blobs)
         case "none":
             return IdleLauncher(config, metrics)
     require_training(config)

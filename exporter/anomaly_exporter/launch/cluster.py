@@ -9,18 +9,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from anomaly_exporter.blobs import Blobs
 from anomaly_exporter.config import CANARY_TAG, Config, Overrides
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TrainingStatus
 
+from .cron import next_time
 from .interface import LauncherConfigError, LauncherError, LauncherRefusedError, begin, known, publish
-from .job_api import JobApi, TakenError
-from .jobs import Job, jobs_of, new_job, status_of
+from .job_api import GoneError, JobApi, TakenError
+from .jobs import Job, Wire, jobs_of, new_job, status_of
+from .reports import newest_round, summed
+from .reports import read as read_reports
 
 log = logging.getLogger(__name__)
 
 POLL: Final = 5.0
-"""Wall seconds between two looks at the Jobs."""
+"""Wall seconds between two looks at the Jobs where they cannot be watched."""
+WATCHED: Final = 60
+"""Wall seconds of one watch; then all Jobs are looked at again, whatever was missed."""
+AGAIN: Final = 0.2
+"""Wall seconds from the end of one watch to the next list."""
 
 
 class KubernetesLauncher:
@@ -31,8 +39,14 @@ class KubernetesLauncher:
     """
 
     def __init__(
-        self, config: Config, metrics: SelfMetrics, api: JobApi, wall: Callable[[], float] = time.time
+        self,
+        config: Config,
+        metrics: SelfMetrics,
+        api: JobApi,
+        wall: Callable[[], float] = time.time,
+        blobs: Blobs | None = None,
     ) -> None:
+        """``blobs``: where the trainings leave their reports; without it their figures stay unknown."""
         if config.launcher.cron_job is None:
             raise LauncherConfigError("launcher.cron_job is missing")
         self._cron_job = config.launcher.cron_job
@@ -45,6 +59,10 @@ class KubernetesLauncher:
         self._stop = threading.Event()
         self._status: dict[str, TrainingStatus] = {}
         self._seen: dict[str, Job] | None = None
+        self._items: dict[str, Wire] = {}
+        self._looks = 0
+        self._blobs = blobs
+        self._told: set[tuple[str, str, float]] | None = None
         self._troubled = False
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         begin(metrics)
@@ -76,7 +94,7 @@ class KubernetesLauncher:
 
     def jobs(self) -> list[Job]:
         """The Jobs that there are, oldest first. Raises LauncherError."""
-        return jobs_of(self._api.jobs(), self._cron_job)
+        return jobs_of(self._api.jobs()[0], self._cron_job)
 
     def train(self, target: str | None, overrides: Overrides | None = None) -> bool:
         """Make a Job of the CronJob's template; one that runs for the same purpose goes on instead."""
@@ -121,11 +139,31 @@ class KubernetesLauncher:
         self.follow()
         return bool(asked)
 
-    def follow(self) -> None:
-        """Look at the Jobs once and draw the conclusions. Raises LauncherError."""
+    def follow(self) -> str:
+        """Look at the Jobs once and draw the conclusions; the version of what was seen. Raises LauncherError."""
         # One look at a time: an older one that is judged last would count what has ended twice.
         with self._looking:
-            self._conclude(self.jobs())
+            items, version = self._api.jobs()
+            self._items = {item["metadata"]["uid"]: item for item in items}
+            self._looks += 1
+            self._conclude(jobs_of(items, self._cron_job))
+        return version
+
+    def _watch(self, version: str, looks: int) -> None:
+        """Draw conclusions from every change after ``version``, until the server ends the watch or somebody looked.
+
+        Raises LauncherError.
+        """
+        for kind, item in self._api.watch(version, WATCHED):
+            with self._looking:
+                if self._stop.is_set() or self._looks != looks:
+                    return  # what was looked at meanwhile is newer than this
+                uid = item["metadata"]["uid"]
+                if kind == "DELETED":
+                    self._items.pop(uid, None)
+                else:
+                    self._items[uid] = item
+                self._conclude(jobs_of(self._items.values(), self._cron_job))
 
     def _conclude(self, jobs: list[Job]) -> None:
         with self._lock:
@@ -138,6 +176,8 @@ class KubernetesLauncher:
                         before = self._status[name]
                         newest = max(before.succeeded_at or 0.0, job.ended or 0.0)
                         self._status[name] = replace(before, succeeded_at=newest)
+        if ended or self._told is None:
+            self._read_reports()
         for job in ended:
             if job.target is None or job.target in watched:
                 self._metrics.inc("training_runs_total", outcome=job.outcome or "stopped")
@@ -159,18 +199,59 @@ class KubernetesLauncher:
         return [j for j in self.jobs() if j.unfinished and (target is None or j.target == target)]
 
     def _run(self) -> None:
-        while True:
+        """List, watch from there, and begin anew; where a watch is not to be had, looking again has to do."""
+        while not self._stop.is_set():
+            watched = False
             try:
-                self.follow()
+                version = self.follow()
+                self._plan_next()
                 self._troubled = False
+                looks = self._looks
+                self._watch(version, looks)
+                watched = True
+            except GoneError as error:
+                log.debug("the watch begins anew", extra={"error": str(error)})
+                watched = True
             except LauncherError as error:
                 if not self._troubled:
                     log.error("the Jobs that train cannot be followed", extra={"error": str(error)})
                 self._troubled = True
             except Exception:
                 log.exception("the Jobs that train cannot be followed")
-            if self._stop.wait(POLL):
-                return
+            self._stop.wait(AGAIN if watched else POLL)
+
+    def _plan_next(self) -> None:
+        """When the CronJob comes next; unknown where it cannot be read, never where it is suspended."""
+        try:
+            spec = self._api.cron_job(self._cron_job).get("spec", {})
+        except LauncherError as error:
+            log.debug("the CronJob cannot be read", extra={"error": str(error)})
+            return
+        schedule, zone = str(spec.get("schedule", "")), spec.get("timeZone")
+        due = None if spec.get("suspend") else next_time(schedule, zone, self._wall())
+        with self._lock:
+            self._status = {name: replace(status, next_at=due) for name, status in self._status.items()}
+        self._publish()
+
+    def _read_reports(self) -> None:
+        """Take in what the processes that trained say of themselves."""
+        if self._blobs is None:
+            return
+        with self._lock:
+            names = list(self._status)
+            watched = {t.name for t in self._config.targets if t.tag != CANARY_TAG}
+        found = read_reports(self._blobs, names)
+        with self._lock:
+            for report in found:
+                if self._told is not None and report.run not in self._told and report.target in watched:
+                    self._metrics.inc("promotions_total", report.promoted, verdict="promoted")
+                    self._metrics.inc("promotions_total", report.rejected, verdict="rejected")
+            # The first look cannot know what was counted before.
+            self._told = (self._told or set()) | {report.run for report in found}
+            for name in names:
+                mine = newest_round(report for report in found if report.target == name)
+                if mine:
+                    self._status[name] = replace(self._status[name], **summed(mine))
 
     def _publish(self) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ The client is an extra of the installation and is imported only here, when a lau
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ class TakenError(LauncherRefusedError):
 
 class MissingError(LauncherRefusedError):
     """There is no such object."""
+
+
+class GoneError(LauncherUnavailableError):
+    """What was asked for is too long ago for the server: begin anew with a list."""
 
 
 class ConflictError(LauncherUnavailableError):
@@ -62,17 +66,48 @@ class JobApi:
     def cron_job(self, name: str) -> dict[str, Any]:
         return self._call(f"read CronJob {name}", self._batch.read_namespaced_cron_job, name, self.namespace)
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """All Jobs of the namespace."""
+    def jobs(self) -> tuple[list[dict[str, Any]], str]:
+        """All Jobs of the namespace, and the version of the list, which a watch goes on from."""
         items: list[dict[str, Any]] = []
         more: dict[str, str] = {}
         while True:
             page = self._call("list Jobs", self._batch.list_namespaced_job, self.namespace, limit=PAGE, **more)
             items += page.get("items") or []
-            token = page.get("metadata", {}).get("continue")
+            metadata = page.get("metadata", {})
+            token = metadata.get("continue")
             if not token:
-                return items
+                return items, str(metadata.get("resourceVersion", ""))
             more = {"_continue": token}
+
+    def watch(self, version: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Changes of Jobs after ``version`` as (ADDED, MODIFIED or DELETED, Job), for ``seconds`` at most.
+
+        Raises:
+            GoneError: the server does not remember as far back; list again.
+            LauncherError: it cannot be watched; what was told until then is right.
+        """
+        what = "watch Jobs"
+        call: Any = self._batch.list_namespaced_job
+        try:
+            answer = call(
+                self.namespace,
+                watch=True,
+                resource_version=version,
+                timeout_seconds=seconds,
+                allow_watch_bookmarks=True,
+                _preload_content=False,
+                _request_timeout=(TIMEOUT[0], seconds + TIMEOUT[1]),
+            )
+            if answer.status != 200:
+                raise _error(answer.status, f"{what} in namespace {self.namespace}: {_message(answer.data)}")
+            try:
+                for event in _events(answer.stream(decode_content=True)):
+                    yield from _change(event, what)
+            finally:
+                answer.release_conn()
+        except self._failures as error:
+            status, text = getattr(error, "status", None) or 0, str(getattr(error, "body", None) or error)
+            raise _error(status, f"{what} in namespace {self.namespace}: {_message(text)}") from error
 
     def create(self, job: dict[str, Any]) -> dict[str, Any]:
         """Raises TakenError when there is a Job of this name."""
@@ -121,18 +156,36 @@ class JobApi:
 
 def _error(status: int, message: str) -> Exception:
     """The error of an answer's ``status``; 0 stands for no answer."""
-    match status:
-        case 404:
-            return MissingError(message)
-        case 409:
-            return ConflictError(message)
-        case 401 | 403:
-            return LauncherRefusedError(f"{message}; the Role of the service account must allow it")
-        case 0 | 429:
-            return LauncherUnavailableError(message)
-        case _ if status >= 500:
-            return LauncherUnavailableError(message)
+    kinds: dict[int, type[Exception]] = {404: MissingError, 409: ConflictError, 410: GoneError}
+    if status in kinds:
+        return kinds[status](message)
+    if status in (401, 403):
+        return LauncherRefusedError(f"{message}; the Role of the service account must allow it")
+    if status in (0, 429) or status >= 500:
+        return LauncherUnavailableError(message)
     return LauncherRefusedError(message)
+
+
+def _events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects, one per line, of a stream that is cut anywhere."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, whole):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise LauncherUnavailableError("watch Jobs: an event is no JSON") from error
+
+
+def _change(event: dict[str, Any], what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The change that an event tells of; a bookmark is none. Raises LauncherError."""
+    kind, found = str(event.get("type")), event.get("object")
+    if kind == "ERROR" or not isinstance(found, dict):
+        code = found.get("code", 0) if isinstance(found, dict) else 0
+        raise _error(code, f"{what}: {_message(json.dumps(found))}")
+    if kind in ("ADDED", "MODIFIED", "DELETED"):
+        yield kind, found
 
 
 def _message(text: Any) -> str:

@@ -12,8 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from anomaly_exporter.blobs import BlobError, open_blobs
 from anomaly_exporter.clock import Clock
@@ -22,6 +23,7 @@ from anomaly_exporter.feedback import Feedback, Shelf
 from anomaly_exporter.generations import GenerationError, Generations
 from anomaly_exporter.generations.sharding import UNDIVIDED, Shard, ShardError, parse_shard
 from anomaly_exporter.history import History
+from anomaly_exporter.launch.reports import Report, told, write
 from anomaly_exporter.sources import SourceCounters, SourceError, open_source
 from anomaly_models.frame import Span, newest_instant
 
@@ -122,16 +124,34 @@ def request(
 def train_target(wanted: Request, emit: Emit, clock: Clock | None = None) -> int:
     """Train what is ``wanted``; the exit code. ``clock`` instead of the configuration's is for tests."""
     began, name = time.monotonic(), wanted.target.name
+    clock = clock or Clock.of(wanted.config.timing)
+    report = Report(name, str(wanted.shard), clock.wall())
+
+    def noted(event: dict[str, Any]) -> None:
+        nonlocal report
+        report = told(report, event)
+        emit(event)
+
     try:
         with stop_on_signals():
-            code = _guarded(wanted, emit, clock or Clock.of(wanted.config.timing))
+            code = _guarded(wanted, noted, clock)
     except Stopped:
         log.warning("stopped by a signal, the last good generation stays in force", extra={"target": name})
         code = EXIT_STOPPED
     gc.collect()
+    if wanted.config.launcher.kind != "local":
+        _leave(wanted, replace(report, ended=clock.wall()))
     outcome = "succeeded" if code == EXIT_OK else "failed"
     emit({"event": "done", "target": name, "outcome": outcome, "seconds": round(time.monotonic() - began, 3)})
     return code
+
+
+def _leave(wanted: Request, report: Report) -> None:
+    """Leave ``report`` in the store: whoever follows this training from elsewhere hears no event of it."""
+    try:
+        write(open_blobs(wanted.config.store), report)
+    except BlobError as error:
+        log.warning("no report was left", extra={"target": report.target, "error": str(error)})
 
 
 def _guarded(wanted: Request, emit: Emit, clock: Clock) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
+from anomaly_exporter.blobs import DirectoryBlobs
 from anomaly_exporter.launch import (
     IdleLauncher,
     JobApi,
@@ -20,11 +21,13 @@ from anomaly_exporter.launch import (
     cluster,
     command,
 )
+from anomaly_exporter.launch.job_api import GoneError
 from anomaly_exporter.launch.jobs import LONGEST_NAME, count_indexes, job_name, read_job
+from anomaly_exporter.launch.reports import Report, write
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Snapshot, TargetView
 from support.fake_kubernetes import FakeKubernetes, served
-from support.launchers import CRON_JOB, TEMPLATE, KubernetesBench, cluster_bench
+from support.launchers import CRON_JOB, TARGETS, TEMPLATE, KubernetesBench, cluster_bench
 from support.snapshots import config_of
 from support.waiting import wait_for
 
@@ -38,6 +41,8 @@ targets: [{name: cpu, metric: cpu, queries: [{expr: cpu}], models: [zscore]}]
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesBench]:
     monkeypatch.setattr(cluster, "POLL", 0.05)
+    monkeypatch.setattr(cluster, "AGAIN", 0.05)
+    monkeypatch.setattr(cluster, "WATCHED", 1)
     with cluster_bench() as made:
         yield made
 
@@ -297,3 +302,77 @@ def test_people_list_and_request_jobs_on_the_command_line(
     assert command.run_list(path, None, "json", client) == 2
     errors = capsys.readouterr().err
     assert "launcher.kind: expected kubernetes to have Jobs, received local" in errors
+
+
+def lists(bench: KubernetesBench) -> int:
+    return sum(verb == "GET" and path.endswith("/jobs") for verb, path in bench.cluster.requests)
+
+
+def test_changes_are_watched_not_asked_for(bench: KubernetesBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "WATCHED", 60)
+    wait_for(lambda: bench.cluster.watches, 10, "the watch")
+    before = lists(bench)
+    name = bench.cluster.schedule(CRON_JOB)
+    becomes(bench, "running")
+    bench.cluster.finish(name)
+    becomes(bench, "succeeded")
+    assert lists(bench) <= before + 1
+    assert bench.metrics.value("training_runs_total", outcome="succeeded") == 1
+
+
+def test_a_watch_that_is_too_old_begins_anew_with_a_list(bench: KubernetesBench) -> None:
+    name = bench.cluster.schedule(CRON_JOB)
+    becomes(bench, "running")
+    before = lists(bench)
+    bench.cluster.forget()
+    wait_for(lambda: lists(bench) > before, 10, "another list")
+    bench.cluster.finish(name)
+    becomes(bench, "succeeded")
+    wait_for(lambda: bench.metrics.value("training_runs_total", outcome="succeeded") == 1, 5, "one run, not two")
+
+
+def test_410_is_told_apart_from_other_errors(bench: KubernetesBench) -> None:
+    bench.cluster.forget()
+    with pytest.raises(GoneError, match="too old resource version"):
+        list(bench.launcher._api.watch("1", 1))
+
+
+def test_without_the_right_to_watch_jobs_are_looked_at_again_and_again(bench: KubernetesBench) -> None:
+    bench.cluster.forbidden = {"watch"}
+    name = bench.cluster.schedule(CRON_JOB)
+    becomes(bench, "running")
+    bench.cluster.finish(name)
+    becomes(bench, "succeeded")
+
+
+def test_the_next_start_of_the_cron_job_is_known(bench: KubernetesBench) -> None:
+    due = wait_for(lambda: bench.launcher.status()["cpu"].next_at, 10, "the next start")
+    assert 0 < due - time.time() <= 2 * 3600
+    assert due % 3600 == 0
+    bench.cluster.stored["cronjobs", CRON_JOB]["spec"]["suspend"] = True
+    wait_for(lambda: bench.launcher.status()["cpu"].next_at is None, 10, "no start to come")
+
+
+def test_figures_come_from_the_reports_of_the_processes_that_trained(tmp_path: Path) -> None:
+    cluster_, store = FakeKubernetes(), DirectoryBlobs(tmp_path)
+    cluster_.add_cron_job(CRON_JOB, TEMPLATE)
+    launcher = {"kind": "kubernetes", "cron_job": CRON_JOB, "namespace": cluster_.namespace}
+    metrics, config = SelfMetrics(), config_of(*TARGETS, launcher=launcher)
+    write(store, Report("cpu", "0/2", 1.0, 2.0, promoted=99))
+    with served(cluster_) as url:
+        api = JobApi(cluster_.namespace, ApiClient(Configuration(host=url)))
+        followed = cluster.KubernetesLauncher(config, metrics, api, blobs=store)
+        followed.follow()
+        name = cluster_.schedule(CRON_JOB)
+        followed.follow()
+        write(store, Report("cpu", "0/2", 3.0, 4.0, 100, 7, 1, {"too_short": 2}, {"fit": 500}))
+        write(store, Report("cpu", "1/2", 3.0, 4.0, 50, 5, 0, {"too_short": 1}, {"fit": 700, "read": 10}))
+        cluster_.finish(name)
+        followed.follow()
+        followed.follow()
+    status = followed.status()["cpu"]
+    assert (status.samples_read, status.failed) == (150, {"too_short": 3})
+    assert status.stage_memory == {"fit": 700, "read": 10}
+    assert metrics.value("promotions_total", verdict="promoted") == 12, "what was there before is not counted"
+    assert metrics.value("promotions_total", verdict="rejected") == 1
+    assert metrics.value("training_stage_memory_bytes", target="cpu", stage="fit") == 700
