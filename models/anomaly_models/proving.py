@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from . import cleaning, detector, injection, windows
+from . import cleaning, detector, injection, judging, windows
 from .alerting import AlertSpec, AlertState
 from .cleaning import CleaningSpec
 from .exceptions import InvalidShapeError
@@ -24,12 +24,6 @@ F64 = npt.NDArray[np.float64]
 WEEK = 604_800
 CHUNK_FLOATS = 2**21
 """Numbers of observed samples that one step of a replay holds: 8 MiB."""
-TOLERANCE = 300
-"""Seconds after an event in which its alert still counts."""
-CLOSED = 900
-"""Seconds of quiet that do not end a notification."""
-REPEAT = 4 * 3600
-"""After so many seconds a standing alert is sent again."""
 TRIED = 64
 """Thresholds that are tried to meet an allowance of notifications."""
 FEWEST = 5
@@ -162,7 +156,7 @@ class Ground:
     def trials(self, calm: Bool, cases: Sequence[Case], lead: int) -> tuple[Trial, ...]:
         """``cases`` at random places of the judged rows that are ``calm`` [S, B], with ``lead`` rows before each."""
         size = injection.variation(self.x)
-        trail = max(-(-TOLERANCE // self.step), 1)
+        trail = max(-(-judging.TOLERANCE // self.step), 1)
         observed = self._observed
         fine = np.concatenate([observed[: self.lead], calm.T & observed[self.lead :]])
         alive: Bool = np.asarray(self.valid.any(axis=0))
@@ -240,20 +234,12 @@ def recall(caught: Bool, counted: Bool) -> F64:
 def notifications(replay: F32, step: int, level: float | F64 = 1.0) -> I64:
     """Notifications that alerting scores [S, B] of ``level`` (a number or [S]) and above would have sent, [S].
 
-    A run of alerting samples, holes of less than a quarter of an hour closed, is one, and one more for every four hours
-    that it lasts.
+    Counted as :func:`judging.notifications` counts them.
     """
     limit = np.broadcast_to(np.asarray(level, np.float64), replay.shape[:1])
-    hole = _hole(step)
-    out = np.zeros(replay.shape[0], np.int64)
     with np.errstate(invalid="ignore"):
         above = replay >= limit[:, None]
-    for s in np.flatnonzero(above.any(axis=1)):
-        at = np.flatnonzero(above[s])
-        cut = np.flatnonzero(np.diff(at) > hole)
-        first, last = np.concatenate([at[:1], at[cut + 1]]), np.concatenate([at[cut], at[-1:]])
-        out[s] = (1 + ((last - first + 1) * step - 1) // REPEAT).sum()
-    return out
+    return np.array([judging.notifications(np.flatnonzero(row) * step, step) for row in above], np.int64)
 
 
 def level_for(replay: F32, step: int, allowed: I64) -> F64:
@@ -278,7 +264,7 @@ def level_for(replay: F32, step: int, allowed: I64) -> F64:
 
 def _hole(step: int) -> int:
     """Rows of quiet that do not end a notification."""
-    return max(CLOSED, step) // step
+    return max(1, round(max(judging.GAP, step) / step))
 
 
 def _standing(above: Bool, length: int) -> Bool:
