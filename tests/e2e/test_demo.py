@@ -28,6 +28,8 @@ EMPTY_WHEN_WELL = {
     "annotation Restarts": "the demo runs no kube-state-metrics",
     "Failures in this time range A": "nothing has failed",
     "Connections turned away A": "nobody was turned away",
+    "Control requests A": "nobody has opened the pages",
+    "Changes A": "nobody has changed anything",
     "Why series are not scored A": "everything is scored",
     "Series that need training A": "everything is trained",
     "Why trainings failed A": "no training has failed",

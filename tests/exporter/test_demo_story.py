@@ -75,6 +75,8 @@ def test_the_demo_watches_every_service_and_mails_every_team(tmp_path: Path) -> 
     assert Clock.of(config.timing) == Clock(120.0, 1000.0, s.start)
     assert config.store.path == tmp_path / "store"
     assert path.read_text().startswith("prometheus:")
+    assert config.control.enabled
+    assert config.control.external_url == f"http://{config.control.listen}"
 
 
 def test_the_embedded_demo_reads_the_simulator(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _story(on: ExitStack, folder: Path, scenario: Scenario) -> Stand:
 def _keep_running(stand: Stand) -> None:
     title("Everything keeps running; Ctrl-C ends it")
     for name, url in stand.urls.items():
-        say(f"  {name:<13}{url}")
+        say(f"  {name:<13}{url}{f'  (sign in with {stand.token})' if name == 'control' else ''}")
     if DASHBOARDS.is_dir() and "Prometheus" in stand.urls:
         say(f"  Grafana: provision the dashboards in {DASHBOARDS} (*.json) on this Prometheus as data source")
     forever = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -25,6 +26,8 @@ from .stack import AlertmanagerServer, PrometheusServer, Scrape
 
 LOOKBACK = 300  # Prometheus' own defaults, data seconds
 RESEND = 60
+TOKENS = "tokens.yaml"
+"""File with the token of the control API, in the folder of the demo."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,14 @@ class Stand:
     mailbox: Mailbox | None = None
     live: LivePage | None = None
     urls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        """The token of the control API; empty where there is none."""
+        if self.config.control.tokens_file is None:
+            return ""
+        document = yaml.safe_load(self.config.control.tokens_file.read_text(encoding="utf-8"))
+        return str(document["tokens"][0]["token"])
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -125,6 +136,7 @@ def start(on: ExitStack, folder: Path, clock: Clock, document: Document, *, feed
     _serve(on, exporter)
     urls = {
         "exporter": f"{exporter.url}/",
+        "control": f"{config.control.external_url}/",
         "Prometheus": f"{prometheus.url}/graph?g0.expr=anomaly_score&g0.tab=0&g0.range_input=5m",
         "Alertmanager": f"{alertmanager.url}/#/alerts",
         "workload": live.url,
@@ -137,7 +149,8 @@ def start_embedded(on: ExitStack, folder: Path, clock: Clock, document: dict[str
     config, path = configuration(folder, document, clock)
     exporter = _exporter(folder, path)
     _serve(on, exporter)
-    return Stand(config, clock, exporter, urls={"exporter": f"{exporter.url}/"})
+    urls = {"exporter": f"{exporter.url}/", "control": f"{config.control.external_url}/"}
+    return Stand(config, clock, exporter, urls=urls)
 
 
 def configuration(folder: Path, document: Mapping[str, Any], clock: Clock) -> tuple[Config, Path]:
@@ -149,9 +162,20 @@ def configuration(folder: Path, document: Mapping[str, Any], clock: Clock) -> tu
     timing = {"speed": clock.speed, "wall_origin": clock.wall_origin, "data_origin": clock.data_origin}
     path = folder / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {**document, "store": {"path": str(folder / "store")}, "timing": timing}
+    whole = {**document, "store": {"path": str(folder / "store")}, "timing": timing, **_control(folder)}
     path.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
     return load(path).config, path
+
+
+def _control(folder: Path) -> dict[str, Any]:
+    """The control API on a free port of this machine, and a token that nobody else knows."""
+    tokens = folder / TOKENS
+    entry = {"name": "demo", "role": "admin", "token": secrets.token_hex(16)}
+    tokens.write_text(yaml.safe_dump({"tokens": [entry]}), encoding="utf-8")
+    tokens.chmod(0o600)
+    address = f"127.0.0.1:{free_port()}"
+    section = {"enabled": True, "listen": address, "external_url": f"http://{address}", "tokens_file": str(tokens)}
+    return {"control": section}
 
 
 def _exporter(folder: Path, config: Path) -> Exporter:
