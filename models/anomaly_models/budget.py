@@ -112,6 +112,7 @@ def calibrate(heights: npt.ArrayLike, spec: BudgetSpec) -> Calibrated:
         float(levels[rates > max(HABIT, spec.per_week)].max(initial=0.0)),
     )
     tail = min(tail, MOST * _tail(levels, counts, rates, ORDINARY, spec.per_week))
+    tail = max(tail, float(levels[-1]))  # lower ones would not make more notifications, but longer ones
     widened = widening(days)
     threshold = tail * widened
     expected = notifications(line >= threshold, spec.step) * 7 / days
