@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,8 +26,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from anomaly_exporter.blobs import DirectoryBlobs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import load
-from anomaly_exporter.history import History
+from anomaly_exporter.generations import Generations, SharedEntry, seed_of
+from anomaly_exporter.history import History, data_digest
+from anomaly_models import sharing
+from anomaly_models.autoencoder import Autoencoder, recipe
 from anomaly_models.frame import Span
+from anomaly_models.layers import weight_shapes
+from anomaly_models.model_spec import ModelSpec
+from anomaly_models.pack import Pack, encode
+from anomaly_models.scaling import Scaler
 from support.app import Application
 from support.waiting import wait_for
 
@@ -155,3 +163,57 @@ def test_a_sidecar_learns_from_its_own_history_and_finds_a_storm(tmp_path: Path)
         assert len(history.holes(target, Span(ORIGIN, int(clock.now())))) <= before + 1
         print(f"highest resident memory of serve with {ENTITIES} entities: {largest:.0f} MiB")
         assert largest < LARGEST_MIB
+
+
+def seed(folder: Path, config: Path) -> Path:
+    """A shared autoencoder for the target, as `anomaly-exporter seed` writes it; any weights will do here."""
+    target = load(config).config.target("requests")
+    layers, rng = recipe("fc", 24, 1), np.random.default_rng(0)
+    shapes = weight_shapes(layers, 24, 1)
+    weights = {name: rng.normal(0, 0.05, (1, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    base = Autoencoder(layers, 24, 1, sharing.identity(1), weights)
+    x = (20 + rng.normal(size=(2000, 6, 1))).astype(np.float32)
+    walks = sharing.Walks.of(x, np.isfinite(x), np.zeros(6, np.int64), np.full(6, 2000))
+    scales = Scaler(np.full((6, 1), 20, np.float32), np.ones((6, 1), np.float32))
+    prior = sharing.measure(base, walks, scales, ModelSpec("fc"), 3)
+    generations = Generations(DirectoryBlobs(folder / "elsewhere"))
+    encoded = encode(Pack(base.kind, base.spec(), base.tensors(), ({},)))
+    generations.put_pack(encoded)
+    entry = SharedEntry("fc", encoded.digest, prior, data_digest(target), 0.0, ORIGIN)
+    generations.commit(target.name, (), shared=[entry])
+    path = folder / "seed.json"
+    path.write_bytes(seed_of(generations, [target.name]))
+    return path
+
+
+def test_a_sidecar_with_a_seed_scores_at_once_and_loses_little_when_it_is_killed(tmp_path: Path) -> None:
+    clock = Clock(SPEED, int(time.time()), ORIGIN)
+    with Application(Shop(clock).page) as app:
+        config = configuration(tmp_path, app.url, clock)
+        document = yaml.safe_load(config.read_text())
+        document["targets"][0]["models"] = ["fc"]
+        document["training"]["min_history"] = "12h"
+        config.write_text(yaml.safe_dump(document))
+        document["store"]["seed"] = str(seed(tmp_path, config))
+        config.write_text(yaml.safe_dump(document))
+        began = clock.now()
+        running = Sidecar(tmp_path, config)
+        try:
+            wait_for(lambda: len(running.scored()) == ENTITIES, 60, "scores of all entities", every=0.2)
+            spent = clock.now() - began
+            wait_for(lambda: clock.now() > began + 2400, 30, "some history")
+            largest = running.memory()
+        finally:
+            killed = clock.now()
+            running.process.kill()
+            running.process.wait(20)
+    assert spent < 3600, "minutes of data time, not the hours until a first training"
+    assert largest < LARGEST_MIB
+    target = load(config).config.target("requests")
+    history = History(DirectoryBlobs(tmp_path / "data"))
+    kept = history.read(target, Span(ORIGIN, int(killed) + 60))
+    newest = kept.times[np.isfinite(kept.values).any(axis=(1, 2))].max()
+    # What `save_every` allows, the step under way, and the seconds that this machine takes to save, in data time.
+    assert killed - newest <= 600 + 60 + 3 * SPEED
+    assert DirectoryBlobs(tmp_path / "data").sweep() in (0, 1)
+    print(f"first scores {spent / 60:.0f} min after the first start; highest resident memory {largest:.0f} MiB")
