@@ -37,7 +37,8 @@ class Context(Likeness):
     ``base`` [S, P, 4, F]: the other part of the units, of the periods before and this one. ``feature_lines``
     [S, 6, F, 3], ``member_lines`` [S, 10, 3], ``final_line`` [S, 3]. ``guard`` [S, 10]: decades off each member.
     ``habit`` [S, H]: decades off by time of the day, slots from ``habit_origin`` [S, 1] on. ``widen`` [S, 1]: decades
-    off for a short history, ``SILENT`` for one too short for an opinion. ``seen`` [S, F]: 1 where the feature ever had a sample.
+    off for a short history, ``SILENT`` for one too short for an opinion. ``seen`` [S, F]: 1 where the feature ever had
+    a sample.
     """
 
     clock: F32

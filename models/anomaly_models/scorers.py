@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .autoencoder import Autoencoder
@@ -12,11 +13,15 @@ from .frame import F32, Learner, Scorer
 from .model_spec import ModelSpec
 from .pca import Pca, PcaLearner
 from .seasonal import Seasonal, SeasonalLearner
+from .slot_members import SlotLearner, SlotMember
 from .zscore import ZScore, ZScoreLearner
 
 KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, F32]], Scorer]] = {
     "auto": Ensemble.restore,
     "autoencoder": Autoencoder.restore,
+    "band": partial(SlotMember.restore, "band"),
+    "difference": partial(SlotMember.restore, "difference"),
+    "level": partial(SlotMember.restore, "level"),
     "pca": Pca.restore,
     "seasonal": Seasonal.restore,
     "zscore": ZScore.restore,
@@ -24,6 +29,9 @@ KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, F32]], Scorer]] = {
 """How every stored kind is restored from its specification and tensors."""
 
 SIMPLE: dict[str, Callable[[ModelSpec], Learner]] = {
+    "band": partial(SlotLearner, "band"),
+    "difference": partial(SlotLearner, "difference"),
+    "level": partial(SlotLearner, "level"),
     "pca": PcaLearner,
     "seasonal": SeasonalLearner,
     "zscore": ZScoreLearner,

@@ -59,7 +59,7 @@ class Seasonal:
         if self.scale.shape != (w.x.shape[0], w.x.shape[3]):
             raise InvalidShapeError(f"these models score [S, F] = {self.scale.shape}, received windows {w.x.shape}")
         back = self.step * np.arange(self.tail - 1, -1, -1, dtype=np.int64)
-        expected = _at(self.profile, w.end[:, :, None] - back)
+        expected = at_times(self.profile, w.end[:, :, None] - back)
         error, feature_error = windows.tail_errors(w, expected, self.scale)
         newest = np.where(np.isfinite(feature_error), expected[:, :, -1], np.float32(np.nan))
         return Inference(error, feature_error, newest)
@@ -120,28 +120,31 @@ class SeasonalLearner:
         step = int(times[1] - times[0]) // m.stride
         level = scaling.quantiles(values, (0.5,))[0]
         level = np.where(np.isnan(level), 0.0, level)
-        profile = _profile(values, times, level)
-        left = values - _at(profile, np.broadcast_to(times, values.shape[:2]))
+        profile = profile_of(values, times, level)
+        left = values - at_times(profile, np.broadcast_to(times, values.shape[:2]))
         scaler = scaling.fit(left, m.scaler, m.minimum_scale, m.minimum_relative_scale, level)
         return Seasonal(m.window, m.tail, step, profile, scaler)
 
 
-def _at(profile: F32, times: I64) -> F32:
+def at_times(profile: F32, times: I64) -> F32:
     """``profile`` [S, slots, F] at data times ``times`` [S, ...]: [S, ..., F]."""
     slot = times // SLOT % profile.shape[1]
     series = np.arange(slot.shape[0]).reshape(-1, *[1] * (slot.ndim - 1))
     return np.asarray(profile[series, slot])
 
 
-def _profile(values: F32, times: I64, level: npt.NDArray[np.float64]) -> F32:
-    """Profiles [S, slots, F] of ``values`` [S, T, F] at ``times`` [T]; weekly if any feature has weeks of history."""
+def profile_of(values: F32, times: I64, level: npt.NDArray[np.float64], share: float = 0.5) -> F32:
+    """Profiles [S, slots, F] of ``values`` [S, T, F] at ``times`` [T]; weekly if any feature has weeks of history.
+
+    A profile is the quantile ``share`` of every slot; ``level`` [S, F] where a history is too short for one.
+    """
     span = _observed_span(values, times)[:, None, :]
-    daily = np.where(span >= NEEDS_DAY, _interpolated(_slot_medians(values, times, DAY)), level[:, None, :])
+    daily = np.where(span >= NEEDS_DAY, _interpolated(_slot_quantiles(values, times, DAY, share)), level[:, None, :])
     daily = np.where(np.isnan(daily), level[:, None, :], daily)
     if not (span >= NEEDS_WEEK).any():
         return daily.astype(np.float32)
     every_day = np.tile(daily, (1, 7, 1))
-    weekly = _slot_medians(values, times, WEEK)
+    weekly = _slot_quantiles(values, times, WEEK, share)
     return np.where((span >= NEEDS_WEEK) & ~np.isnan(weekly), weekly, every_day).astype(np.float32)
 
 
@@ -153,8 +156,8 @@ def _observed_span(values: F32, times: I64) -> npt.NDArray[np.float64]:
     return (last - first).astype(np.float64)
 
 
-def _slot_medians(values: F32, times: I64, slots: int) -> npt.NDArray[np.float64]:
-    """Median of every slot with its two neighbours, [S, slots, F], NaN where none has a sample."""
+def _slot_quantiles(values: F32, times: I64, slots: int, share: float) -> npt.NDArray[np.float64]:
+    """Quantile ``share`` of every slot with its two neighbours, [S, slots, F], NaN where none has a sample."""
     slot = times // SLOT % slots
     order = np.argsort(slot, kind="stable")
     border = np.searchsorted(slot[order], np.arange(slots + 1))
@@ -163,7 +166,7 @@ def _slot_medians(values: F32, times: I64, slots: int) -> npt.NDArray[np.float64
     for i in range(slots):
         near = np.concatenate([rows[i - 1], rows[i], rows[(i + 1) % slots]])
         if near.size:
-            out[:, i] = scaling.quantiles(values[:, near], (0.5,))[0]
+            out[:, i] = scaling.quantiles(values[:, near], (share,))[0]
     return out
 
 
