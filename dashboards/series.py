@@ -25,6 +25,7 @@ from .fields import (
 )
 from .panels import About, Query, heatmap, histogram, stat, table, timeline, timeseries
 from .promql import REPLICA, Labels, also, one, worst
+from .states import limit, regime, shape
 
 VARIABLES: Final = ("env", "namespace", "workload", "container", "node", "metric", "model")
 NO_SCORE: Final = "no score here: the series has no data, no model yet, or is warming up (see Training)"
@@ -54,6 +55,8 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
         (12, error(labels, where)),
         (12, score(labels, where)),
     )
+    layout.row("What it looks like, how long it can go on, and whether it is a new normal")
+    layout.line(6, (8, shape(labels, where)), (8, limit(labels, where)), (8, regime(labels, where)))
     layout.row("Siblings: everything of the same namespace")
     layout.line(8, (14, siblings(labels)), (10, sibling_heatmap(labels)))
     layout.row("How the threshold came about")

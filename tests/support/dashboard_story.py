@@ -6,7 +6,7 @@ of a dashboard meets exactly the names and labels that it will meet in earnest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from anomaly_exporter.exposition import DetailCache, Labels, render_detail, rend
 from anomaly_exporter.metrics import SELF
 from anomaly_exporter.self_metrics import SelfMetrics
 from anomaly_exporter.snapshot import Scores, Snapshot, TargetView, TrainingStatus, Unscored
+from anomaly_models import shapes
 from anomaly_models.frame import EntityKey
 from support.snapshots import NOW, config_of, entry_of, scores_of
 
@@ -166,10 +167,16 @@ def _scores(name: str, entries: tuple[Any, ...], step: int) -> Scores:
         features,
         members=np.stack([error / 2, error / 4], axis=1),
         member_names=("autoencoder", "level"),
+        shape=np.where(struck, shapes.LEVEL_SHIFT, shapes.NONE),
+        slope=np.full((rows, width), 0.01),
+        seconds_to_limit=np.full((rows, width), 7200.0 - 60 * step),
+        regime=np.full(rows, float(START + INCIDENT * STEP)),
+        provisional=np.where(struck, 1.5, 1).astype(np.float32),
         error=error,
         threshold=np.full(rows, 2.0),
         score=error / 2,
         detected=struck,
+        since=np.where(struck, float(START + INCIDENT * STEP), np.nan),
         points=np.where(struck, step - INCIDENT + 1, 0),
         observed=observed,
         expected=2 * flat,
@@ -214,7 +221,10 @@ def _self_metrics(snapshot: Snapshot, step: int) -> SelfMetrics:
             continue
         keys: list[dict[str, str]] = [{}]
         for label in spec.labels:
-            values = [view.target for view in snapshot.views] if label == "target" else words.get(label, ("some",))
+            if spec.name == "anomaly_labelled_events" and label == "outcome":
+                values: Sequence[str] = ("tp", "fp", "fn", "tn")
+            else:
+                values = [view.target for view in snapshot.views] if label == "target" else words.get(label, ("some",))
             keys = [{**key, label: value} for key in keys for value in values]
         for key in keys:
             if spec.kind == "counter":

@@ -36,7 +36,7 @@ class HoldOn(Section):
 
 
 class Regime(Section):
-    """When a new level that lasts is a new normal. See docs/detection.md for what this trades."""
+    """When a new level that lasts is a new normal. See docs/regimes.md for what this trades."""
 
     enabled: bool = True
     """Off: a new level alerts until retraining has learned it."""
