@@ -37,7 +37,7 @@ CONFIGS = {
 }
 WELL = ("AnomalyWatchdog", "AnomalyExporterCanary")
 """Alerts that say that all is well."""
-NEWS = ("AnomalyRegimeChanged",)
+NEWS = ("AnomalyRegimeChanged", "AnomalyExporterControlAuthFailures")
 """Alerts that nobody must act on."""
 QUERY = re.compile(r'query (?:\(printf )?("(?:[^"\\]|\\.)*")')
 

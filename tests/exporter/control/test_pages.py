@@ -182,6 +182,14 @@ def test_feedback_is_prefilled_from_the_link_and_kept_when_it_is_sent(bench: Ben
     assert bench.feedback.records()[-1].withdrawn
 
 
+def test_what_helped_before_is_suggested_first(bench: Bench) -> None:
+    remedies = [remedy.text for remedy in bench.config.all_remedies]
+    said = {"verdict": "incident", "start": "1", "end": "2", "labels": {"metric": "cpu"}, "fixed_by": remedies[-1]}
+    assert bench.api("POST", "/feedback", said).status == 201
+    options = [a.get("value") for tag, a in Reader(see(bench, "/feedback").text).tags if tag == "option"]
+    assert next(value for value in options if value in remedies) == remedies[-1]
+
+
 def test_a_training_with_other_parameters_is_started_and_stopped(bench: Bench) -> None:
     cookie = bench.cookie("operator")
     page = bench.ask("GET", "/train?metric=cpu&p.epochs=9", headers=cookie, role=None)

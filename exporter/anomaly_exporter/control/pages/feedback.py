@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from anomaly_exporter.blobs import BlobError
 from anomaly_exporter.control import documents, statements
 from anomaly_exporter.control.desk import Desk
 from anomaly_exporter.control.problems import Problem
 from anomaly_exporter.control.reading import read_time
+from anomaly_exporter.feedback.figures import ranked
 
 from . import html
 from .html import Note, Viewer
@@ -119,7 +122,10 @@ def _moment(time: str) -> str:
 
 
 def _remedies(desk: Desk, fields: Fields) -> str:
-    known = "".join(f'<option value="{html.attribute(r.text)}"></option>' for r in desk.config().all_remedies)
+    remedies = desk.config().all_remedies
+    with suppress(BlobError):
+        remedies = ranked(remedies, desk.feedback.current().statements)
+    known = "".join(f'<option value="{html.attribute(remedy.text)}"></option>' for remedy in remedies)
     more = {"list": "remedies", "maxlength": 2000}
     hint = "What helped. It is shown higher up next time."
     field = html.field("fixed_by", "Fixed by", _one(fields, "fixed_by"), hint=hint, more=more)
