@@ -118,6 +118,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _budgets_are_about_somebody(self) -> Self:
+        known = {label for target in self.targets for label in target.labels}
+        for target in self.targets:
+            for override in target.alerting.budget.overrides:
+                if unknown := sorted(set(override.match) - known):
+                    raise ValueError(
+                        f"alerting.budget.overrides of target {target.name!r} match {unknown}, which no target has as "
+                        f"labels; known are {sorted(known)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _canary_is_ours(self) -> Self:
         if self.canary.enabled and self.prometheus is None:
             raise ValueError("canary.enabled needs prometheus: only there the canary can be scraped and read back")
