@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from .base import Section
 
 Autoencoder = Literal["fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru"]
-Recipe = Literal["auto", Autoencoder, "pca", "seasonal", "zscore"]
-RECIPES: tuple[Recipe, ...] = ("auto", *get_args(Autoencoder), "pca", "seasonal", "zscore")
+Simple = Literal["pca", "seasonal", "difference", "level", "band", "zscore"]
+Recipe = Literal["auto", Autoencoder, Simple]
+RECIPES: tuple[Recipe, ...] = ("auto", *get_args(Autoencoder), *get_args(Simple))
 
 SHORT_WINDOW = 2
 """Default window of recipes that look at one sample at a time: a longer one would only silence them after a gap."""
@@ -21,12 +22,15 @@ class Model(Section):
 
     recipe: Recipe
     """`auto`: an autoencoder and simple detectors, calibrated together to an alert budget (docs/detection.md); an
-    autoencoder alone (fc, cnn, lstm, gru, cnn_lstm, cnn_gru); or a simple detector to measure it by."""
+    autoencoder alone (fc, cnn, lstm, gru, cnn_lstm, cnn_gru); or a simple detector to measure it by: distance from the
+    profile of the day (seasonal), from the sample before (difference), from the level of the window (level), from the
+    usual range of the time of the day (band), from the mean (zscore), from the principal components (pca)."""
     autoencoder: Autoencoder = "fc"
     """Architecture of the autoencoder inside `auto`; the other keys of this section describe it. Other recipes ignore
     it."""
     window: int = Field(24, ge=2, le=1440)
-    """Samples the model sees at once (of `auto`: its autoencoder); 2 for zscore and seasonal when unset."""
+    """Samples the model sees at once (of `auto`: its autoencoder); 2 for zscore, seasonal, difference and band when
+    unset."""
     stride: int = Field(1, ge=1, le=1440)
     """Steps between training windows; scoring always uses every step."""
     tail: int = Field(1, ge=1, le=1440)
@@ -65,7 +69,7 @@ class Model(Section):
     @model_validator(mode="before")
     @classmethod
     def _short_window(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("recipe") in ("zscore", "seasonal"):
+        if isinstance(data, dict) and data.get("recipe") in ("zscore", "seasonal", "difference", "band"):
             return {"window": SHORT_WINDOW, **data}
         return data
 

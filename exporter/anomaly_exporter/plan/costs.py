@@ -71,6 +71,8 @@ def weight_bytes(model: Model, target: Target) -> int:
             numbers += sum(math.prod(shape) for shape in context.values())
     elif model.recipe == "seasonal":
         numbers = _PERIODS["week"] * features
+    elif model.recipe in ("difference", "level", "band"):
+        numbers = 3 * _PERIODS["week"] * features
     elif model.recipe == "pca":
         # At most as many components as the window has numbers; in practice a few.
         numbers = (1 + min(model.window, 8)) * model.window * features
