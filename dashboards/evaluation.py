@@ -6,7 +6,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models import dashboard as sdk
 
-from . import catching, fields
+from . import catching, fields, people
 from .board import Layout, chained, own_alerts, query_variable
 from .board import dashboard as assemble
 from .fields import BAD, GOOD, NOTICE, WARN, named
@@ -55,6 +55,8 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.row("Thresholds: what each rule would have called anomalous on held-out data")
     layout.line(8, (8, base(where)), (8, above(where)), (8, mean_above(where)))
     layout.line(7, (24, budget(where)))
+    layout.row("What people say")
+    layout.line(7, (5, people.precision()), (9, people.confusion()), (6, people.verdicts()), (4, people.in_force()))
     layout.row("Cost")
     layout.line(6, (8, training_time(where)), (8, inference_time(where)), (8, data(where)))
     layout.row("Series that the models know least")

@@ -111,14 +111,14 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Most anomalous series now",
         "The 20 series with the highest score. A score of 1 is the edge of what the model expects, 2 is twice as far "
-        "away. State is what alerts: it waits until a score persists, and for the deviation to matter. Alerting since "
-        "comes from the shipped rules; points counts scores of 1 and above in the time range. Click a series to see "
-        "it.",
+        "away. State is what alerts: it waits until a score persists, and for the deviation to matter. Since is when "
+        "the first of the scores came that led to it; points counts scores of 1 and above in the time range. Click a "
+        "series to see it.",
         NO_SCORES,
     )
     top = f"topk(20, {one(f'anomaly_score{where}')})"
     here = f"and on ({labels.identity}) {top}"
-    since = f'min by ({labels.identity}, tag) (ALERTS_FOR_STATE{{alertname="AnomalyDetected"}}) * 1000'
+    since = f"{one(f'anomaly_since_timestamp_seconds{where}')} * 1000"
     queries = [
         Query(labels.named(top), rows=True),
         Query(labels.named(f"{one(f'anomaly_detected{where}')} {here}"), rows=True),
@@ -137,7 +137,7 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
             "tag": "Tag",
             "Value #A": "Score",
             "Value #B": "State",
-            "Value #C": "Alerting since",
+            "Value #C": "Since",
             "Value #D": "Points",
         },
         sort=("Score", True),
@@ -160,7 +160,7 @@ def most_anomalous(labels: Labels, where: str) -> sdk.Panel:
                 custom__cellOptions={"type": "color-text"},
                 custom__width=110,
             ),
-            named("Alerting since", unit="dateTimeFromNow", custom__width=150),
+            named("Since", unit="dateTimeFromNow", custom__width=150),
             named("Points", unit="none", decimals=0, custom__width=90),
         ],
     )

@@ -48,6 +48,7 @@ def dashboard(labels: Labels) -> sdk.Dashboard:
     layout.line(11, (24, runs(labels, where)))
     layout.line(6, (8, progress()), (8, reasons()), (8, decisions()))
     layout.line(6, (16, waiting(labels, where)), (8, runs_by_outcome()))
+    layout.line(6, (8, scopes(where)), (16, confidence(labels, where)))
     layout.line(7, (9, failures()), (15, learning()))
     layout.row("What training costs and how it converges")
     layout.line(8, (8, memory()), (8, losses(where)), (8, durations(where)))
@@ -75,8 +76,8 @@ def running() -> sdk.Panel:
 def needed(where: str) -> sdk.Panel:
     about = About(
         "Need training",
-        "Series without a model in force: they cannot be scored until the next training. New services stand here for "
-        "up to two hours, or until they have enough history.",
+        "Series that wait for a model: new ones (for up to two hours, or until they have enough history), and those "
+        "whose model is stale, drifted or rejected. The table below says which and why.",
         NO_MODEL,
     )
     query = Query(f"sum({one(f'anomaly_training_needed{where}')})")
@@ -287,21 +288,53 @@ def learning() -> sdk.Panel:
 def waiting(labels: Labels, where: str) -> sdk.Panel:
     about = About(
         "Series that need training",
-        "Known, but without a model in force. They are trained with the next run, once they have enough history "
-        "(training.min_history).",
+        "And why: no_model (new, or too little history yet), config_changed (other queries), model_failed (it cannot "
+        "be loaded), shared (served by the model of all), rejected (by the gate, again and again), drifted (a new "
+        "level that no model knows, or anomalous for a day), stale (three trainings left it out).",
         "no series is known to wait for a model",
     )
     expr = f"{one(f'anomaly_training_needed{where}')} == 1"
     return table(
         about,
         [Query(labels.named(expr), rows=True)],
-        columns=["series", "metric", "model", "tag"],
-        renamed={"series": "Series", "metric": "Metric", "model": "Model", "tag": "Tag"},
+        columns=["series", "metric", "model", "reason", "tag"],
+        renamed={"series": "Series", "metric": "Metric", "model": "Model", "reason": "Why", "tag": "Tag"},
         sort=("Series", False),
         overrides=[
             hidden(labels, "Value", "Value #A"),
             named("Series", links=[*fields.to_series(labels), *fields.to_training()]),
         ],
+    )
+
+
+def scopes(where: str) -> sdk.Panel:
+    about = About(
+        "Whose weights score",
+        "own: the series' own model. shared: the model of all series, because the series is new, or because its own is "
+        "not better. New series stand under shared within minutes of their first samples.",
+        NO_DETAIL,
+    )
+    query = Query(f"count by (scope) ({one(f'anomaly_model_info{where}')})", "{{scope}}")
+    overrides = [named("own", thresholds=fields.steps(((None, GOOD),)))]
+    return timeseries(about, [query], unit="none", low=0, stacked=True, fill=30, overrides=overrides)
+
+
+def confidence(labels: Labels, where: str) -> sdk.Panel:
+    about = About(
+        "Series with little history",
+        "The ten that are trusted least. Confidence is sqrt(history / a week): 13 % after three hours, 38 % after a "
+        "day. Until it is high, thresholds are wide and a false alert is more likely.",
+        NO_DETAIL,
+    )
+    expr = f"bottomk(10, {one(f'anomaly_confidence_ratio{where}')} < 1)"
+    return table(
+        about,
+        [Query(labels.named(expr), rows=True)],
+        columns=["series", "metric", "model", "Value"],
+        renamed={"series": "Series", "metric": "Metric", "model": "Model", "Value": "Confidence"},
+        sort=("Confidence", False),
+        unit="percentunit",
+        overrides=[hidden(labels, "tag"), named("Series", links=[*fields.to_series(labels), *fields.to_training()])],
     )
 
 
