@@ -26,6 +26,9 @@ LINES = 3
 NEIGHBOURS = 5
 """Most series that an alert names besides itself."""
 
+DOUBTFUL = 0.4
+"""Confidence below which a mail says so: that of about a day of history."""
+
 NUMBERS = (
     'max by (__name__, metric, feature) ({__name__=~"anomaly_observed_value|anomaly_expected_value'
     '|anomaly_expected_lower|anomaly_expected_upper|anomaly_contribution_ratio",%s})'
@@ -48,7 +51,7 @@ def scores(config: Config) -> str:
     that objects most is named.
     """
     wanted = 'max by (__name__, member, shape, feature) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold'
-    wanted += '|anomaly_shape|anomaly_seconds_to_limit",%s})'
+    wanted += '|anomaly_shape|anomaly_seconds_to_limit|anomaly_confidence_ratio|anomaly_since_timestamp_seconds",%s})'
     whose, member = "", ""
     if ensembles := sorted({m for t in config.watched for m in t.models if config.model(m).recipe == "auto"}):
         names = "|".join(ensembles)
@@ -64,13 +67,21 @@ def scores(config: Config) -> str:
     looks = '{{ if eq .Labels.__name__ "anomaly_shape" }}; shape {{ reReplaceAll "_" " " .Labels.shape }}{{ end }}'
     left = '{{ if eq .Labels.__name__ "anomaly_seconds_to_limit" }}'
     left += "; at its limit in {{ .Value | humanizeDuration }}{{ end }}"
+    doubt = f'{{{{ if and (eq .Labels.__name__ "anomaly_confidence_ratio") (lt .Value {DOUBTFUL}) }}}}'
+    doubt += "; low confidence ({{ .Value | humanizePercentage }}), the series is new{{ end }}"
+    began = '{{ if eq .Labels.__name__ "anomaly_since_timestamp_seconds" }}'
+    began += "; anomalous since {{ .Value | humanizeTimestamp }}{{ end }}"
     window = wall(PEAK_WINDOW, config.timing.speed)
+    points = entity.query(f"max(increase(anomaly_points_total{{%s}}[{window}])) > 0")
     peak = entity.query(f"max(max_over_time({ANOMALOUS}{{%s}}[{window}]))")
     return (
         f"{{{{ $numbers := {numbers} }}}}"
         f"{{{{ range $numbers }}}}{error}{{{{ end }}}}{{{{ range $numbers }}}}{threshold}{{{{ end }}}}{member}"
         f"{{{{ range $numbers }}}}{looks}{{{{ end }}}}{{{{ range $numbers }}}}{left}{{{{ end }}}}"
+        f"{{{{ range $numbers }}}}{doubt}{{{{ end }}}}"
         f"{{{{ with {peak} }}}}; worst score {{{{ . | first | value | {SCORE} }}}}{{{{ end }}}}"
+        f'{{{{ with {points} }}}}; {{{{ . | first | value | printf "%.0f" }}}} anomalous points in {window}{{{{ end }}}}'
+        f"{{{{ range $numbers }}}}{began}{{{{ end }}}}"
     )
 
 
