@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import cleaning, detector, following, windows
+from . import cleaning, detector, following, stillness, windows
 from .alerting import AlertSpec, AlertState
 from .ensemble import Ensemble
 from .exceptions import InvalidShapeError
 from .exemplars import Exemplars
 from .following import Sample
-from .frame import F32, I64, Block, Scorer, Windows
+from .frame import F32, I64, Block, Bool, Scorer, Windows
 from .renewal import renewed
+from .signs import Signs
 from .thresholds import ThresholdInputs, ThresholdStack
 from .training import Plan
 
@@ -80,9 +81,11 @@ def walk(
     """Score every window of ``block``, oldest first, with models and thresholds that never change.
 
     ``block`` holds the scorer's entities in its order, some history before the test part included, so that the first
-    test windows are whole. ``since``: data time of the first window that is scored. With ``renew`` the context of an
-    ensemble is drawn again for every period from all of the block before it, as trainers do; its autoencoder stays.
-    With ``samples`` too, the errors that training took a budget's thresholds from, so are the thresholds of all others.
+    test windows are whole. ``since``: data time of the first window that is scored; what comes before it says how long
+    the series usually stand still, as serving learns it from training (nothing is known without). With ``renew`` the
+    context of an ensemble is drawn again for every period from all of the block before it, as trainers do; its
+    autoencoder stays. With ``samples`` too, the errors that training took a budget's thresholds from, so are the
+    thresholds of all others.
 
     Raises:
         InvalidShapeError: scorer, inputs and block are not of the same entities.
@@ -99,6 +102,7 @@ def walk(
     all_windows = windows.make(x[lead:], valid[lead:], block.start + lead * block.step, block.step, W)
     S, B, _, F = all_windows.x.shape
     stack = ThresholdStack.of(inputs)
+    known = None if since is None else _still(x, valid, block, begin)
     state: AlertState | None = None
     error, threshold, score, alerting = (np.full((S, B), np.nan, np.float32) for _ in range(4))
     feature_score, expected = (np.full((S, B, F), np.nan, np.float32) for _ in range(2))
@@ -119,7 +123,15 @@ def walk(
         if followed is not None:
             stack = followed.stack(error[:, : first - begin], all_windows.end[:, : first - begin])
         said = detector.detect(
-            stage, part, stack, plan.threshold, alert, plan.model.min_features, state, exemplars=exemplars
+            stage,
+            part,
+            stack,
+            plan.threshold,
+            alert,
+            plan.model.min_features,
+            state,
+            exemplars=exemplars,
+            signs=None if known is None else known.at(at),
         )
         state = said.state
         error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score
@@ -132,3 +144,12 @@ def walk(
     end = all_windows.end[0] if S else np.empty(B, np.int64)
     spoken = np.concatenate(members, axis=1) if members else None
     return Walk(end, error, threshold, score, alerting, feature_score, expected, spoken, names)
+
+
+def _still(x: F32, valid: Bool, block: Block, begin: int) -> Signs:
+    """Who stands still from row ``begin`` of cleaned ``x``, ``valid`` [T, S, F] on, by what was usual before it."""
+    limits = stillness.learn(x[:begin], valid[:begin], block.start, block.step)
+    steps = x.shape[0] - begin
+    found = stillness.still(x, valid, limits, steps)
+    none = Signs.none(x.shape[1], steps)
+    return replace(none, still=found)

@@ -34,6 +34,11 @@ class Signs:
         no = np.zeros((series, steps), np.bool_)
         return cls(Still(no, no), no, no)
 
+    def at(self, steps: slice) -> Signs:
+        """The signs of those instants."""
+        still = Still(self.still.flat[:, steps], self.still.zero[:, steps])
+        return Signs(still, self.bounded[:, steps], self.restarted[:, steps])
+
     def forced(self, direction: str) -> Bool:
         """Anomalous by itself, [S, B]; what falls to zero is not where only the way up is of interest."""
         return self.still.flat if direction == "up" else self.still.flat | self.still.zero

@@ -101,3 +101,16 @@ def test_thresholds_of_other_entities_are_refused(batch: TrainedBatch) -> None:
     assert batch.scorer is not None
     with pytest.raises(InvalidShapeError, match="2 entities, 2 models, 1 thresholds"):
         walk(batch.scorer, [batch.rows[0].threshold], a_block(), PLAN, ALERT)
+
+
+def test_what_stands_still_is_found_where_history_says_that_it_never_did(batch: TrainedBatch) -> None:
+    block = a_block()
+    start = block.start + 3 * DAY
+    row = 3 * DAY // block.step + 100
+    flat = block.values.copy()
+    flat[row : row + 60, 0] = flat[row - 1, 0]
+    still = replace(block, values=flat)
+    known = walk(batch.scorer, [r.threshold for r in batch.rows], still, PLAN, ALERT, since=start)
+    at = np.searchsorted(known.end, block.start + row * block.step)
+    assert (known.score[0, at + 30 : at + 60] >= 1).all()
+    assert not (known.score[1] >= 1).all()
