@@ -232,6 +232,36 @@ def test_the_shard_of_an_entity_never_changes() -> None:
     assert [shard_of(entity(f"e{i}"), 4) for i in range(8)] == [3, 2, 0, 2, 3, 0, 1, 3]
 
 
+def test_a_training_with_other_parameters_leaves_history_and_the_next_training_as_they_are(tmp_path: Path) -> None:
+    write_series(tmp_path, {"a": 5}, start=NOW - 3 * DAY)
+    write_series(tmp_path, {"old": 5}, start=NOW - 3 * DAY - 300, end=NOW - DAY)
+    assert trained(tmp_path)[0] == 0
+    first = in_force(tmp_path)
+    path, clock = configured(tmp_path), Clock(wall_origin=time.time(), data_origin=NOW + 301)
+    path.write_text(f"{path.read_text()}gate: {{enabled: false}}\n")
+    override = '{"parameters": {"recipe": "seasonal", "window": 3}, "training": {"history": "12h", "contamination": 0}}'
+    asked = request(parse(path.read_text()), "cpu", override=override)
+    assert train_target(asked, Events(), clock) == 0
+    now = in_force(tmp_path)
+    assert now.entries[entity("a"), "zscore"].training["recipe"] == "seasonal"
+    assert now.entries[entity("a"), "zscore"].training["samples"]["train"] < 150, "half a day of samples"
+    assert (entity("old"), "zscore") in now.entries, "a shorter look back forgets nobody"
+    code, events = trained(tmp_path, now=NOW + 600)
+    assert code == 0
+    assert events.of("start")[0]["samples_read"] <= 4, "the history before the short look back is still there"
+    again = in_force(tmp_path).entries[entity("a"), "zscore"]
+    assert again.training["recipe"] == "zscore"
+    assert again.training["samples"] == pytest.approx(first.entries[entity("a"), "zscore"].training["samples"], abs=5)
+
+
+def test_a_wrong_override_is_exit_2_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path, {"a": 5})
+    path = configured(tmp_path)
+    assert run(path, "cpu", override='{"parameters": {"epochs": 0}}') == 2
+    assert "parameters.epochs: Input should be greater than or equal to 1" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
 def test_only_the_model_asked_for_is_trained(tmp_path: Path) -> None:
     write_series(tmp_path, {"a": 5})
     wish = wanted(configured(tmp_path, "zscore, seasonal"), model="seasonal")
