@@ -21,6 +21,7 @@ import numpy.typing as npt
 from . import cleaning, pack, scorers, windows
 from .budget import BudgetSpec
 from .cleaning import CleaningSpec
+from .detector import rarity_score
 from .exceptions import InvalidShapeError, PackRejectedError, PackTruncatedError, UntrainableError
 from .frame import F32, Block, EntityKey, Inference, Scorer, Windows
 from .model_spec import ModelSpec
@@ -39,8 +40,9 @@ class AnomalyDetector:
     """An anomaly detector of one series of one or more features, in the style of scikit-learn.
 
     Args:
-        recipe: fc, cnn, lstm, gru, cnn_lstm, cnn_gru (need TensorFlow to fit, never to score), pca, seasonal, zscore.
-        window: samples the model sees at once.
+        recipe: auto, fc, cnn, lstm, gru, cnn_lstm, cnn_gru (need TensorFlow to fit, never to score), pca, seasonal,
+            difference, level, band, zscore.
+        window: samples the model sees at once; of ``auto`` its autoencoder, while the other members see hours.
         seed: same data, same seed, same model.
         threshold: base threshold of held-out errors: mean_std, mad, p95, p99; or budget, a false alert per week.
         k: factor of mean_std and mad.
@@ -128,10 +130,15 @@ class AnomalyDetector:
     def score(self, X: Any, *, start: int | None = None) -> F32:
         """Error / threshold of every sample of ``X``, [T]: 1 and above is anomalous, NaN where nothing can be said.
 
+        Of ``auto``: how rare the sample is, 1 = once a week.
+
         As ``reconstruct``: the first ``window - 1`` samples have no full window yet.
         """
         said, w, values = self._infer(X, start)
         out = np.full(len(values), np.nan, np.float32)
+        if said.opinion is not None:
+            out[len(out) - w.end.shape[1] :] = rarity_score(said.opinion.rarity, 1.0)[0]
+            return out
         usable = windows.usable(w, -(-values.shape[1] // 2), self.plan.model.tail)[0]
         out[len(out) - usable.size :] = np.where(usable, said.error[0], np.float32(np.nan)) / np.float32(
             self.threshold_

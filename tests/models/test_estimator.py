@@ -137,3 +137,18 @@ def test_the_example_finds_the_incident(capsys: pytest.CaptureFixture[str], monk
     out = capsys.readouterr().out
     assert "the first is sample 330" in out
     assert "saved and loaded: same scores" in out
+
+
+def test_auto_scores_rarity_and_survives_saving(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    t = np.arange(4 * 144) * 600
+    series = 10 + np.sin(2 * np.pi * t / 86400) + 0.1 * rng.normal(size=t.size)
+    detector = AnomalyDetector("auto", window=8, epochs=1, max_windows=64).fit(series, step=600)
+    following = series[-288:].copy()
+    following[-3:] += 3
+    score = detector.score(following)
+    assert score[-3:].max() > 1
+    assert np.nanmedian(score[:-3]) < 0.5
+    assert detector.predict(following)[-3:].min() == -1
+    detector.save(tmp_path / "auto")
+    np.testing.assert_array_equal(AnomalyDetector.load(tmp_path / "auto").score(following), score)
