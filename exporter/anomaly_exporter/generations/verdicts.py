@@ -38,7 +38,7 @@ def settle(new: Entry, in_force: Entry | None) -> Entry | None:
     refused = replace(new, verdict=REJECTED, gate=said, rejected=None)
     figures = {**in_force.figures, "injected": measured} if measured else in_force.figures
     # Where something else came into force, its own count goes on.
-    count = {name: said[name] for name in ("rejections", "stuck") if name in said} if judged_beside else {}
+    count: dict[str, Any] = {n: said[n] for n in ("rejections", "stuck") if n in said} if judged_beside else {}
     return replace(
         in_force,
         rejected=refused,

@@ -8,7 +8,7 @@ import math
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,14 +17,11 @@ import numpy as np
 from anomaly_exporter import __version__, specs
 from anomaly_exporter.clock import Clock
 from anomaly_exporter.config import Config, Model, Target
-from anomaly_exporter.generations import Entry, Generation, GenerationError, Generations, SharedEntry
-from anomaly_exporter.generations.documents import replaces
-from anomaly_exporter.generations.verdicts import settle
+from anomaly_exporter.generations import Entry, Generations
 from anomaly_exporter.history import History, data_digest
 from anomaly_models import pack as codec
-from anomaly_models import scorers
-from anomaly_models.exceptions import AnomalyModelsError, PackError
-from anomaly_models.frame import Block, EntityKey, Scorer, Span
+from anomaly_models.exceptions import AnomalyModelsError
+from anomaly_models.frame import Block, EntityKey, Span
 from anomaly_models.pack import MAX_MODELS
 from anomaly_models.proving import Rules
 from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, TrainedRow, train
@@ -32,15 +29,14 @@ from anomaly_models.training import Plan, Previous, Probe, TrainedBatch, Trained
 from . import customs, gating
 from .events import Emit
 from .memory import peak_since_last_call
-from .sharing import InForce, Sharing
+from .sharing import Sharing
+from .standing import Committer, Standing
 from .teaching import Lesson, Teaching
 
 log = logging.getLogger(__name__)
 
 BATCH_SAMPLES = 2**25
 """Most samples of a batch, 128 MiB; training holds a few copies of them."""
-COMMIT_EVERY = 5.0
-"""Wall seconds between two commits of one run: a generation names every entity, so small batches share one."""
 
 
 @dataclass
@@ -77,8 +73,9 @@ class Run:
             BlobError, GenerationError: the store cannot be written. What was committed stays in force.
         """
         outcomes = {model: Outcome() for model in models}
-        committer = _Committer(self)
-        in_force = _InForce(self)
+        oldest = self.span.start if self.forget_before is None else self.forget_before
+        committer = Committer(self.generations, self.target, self.began, oldest)
+        in_force = Standing(self.generations, self.target)
         self._share(models, entities, in_force, committer)
         done = 0
         for batch in batches(entities, self._rows(), len(self.target.features)):
@@ -125,7 +122,7 @@ class Run:
         return outcomes
 
     def _share(
-        self, models: Sequence[str], entities: Sequence[EntityKey], in_force: _InForce, committer: _Committer
+        self, models: Sequence[str], entities: Sequence[EntityKey], in_force: Standing, committer: Committer
     ) -> None:
         """Fit the models that series without one of their own are scored by, and own ones are measured against."""
         sharing = Sharing(
@@ -152,7 +149,7 @@ class Run:
                 in_force.shared[name] = before
 
     def _train(
-        self, name: str, block: Block, in_force: _InForce, progress: Progress, habits: customs.Customs
+        self, name: str, block: Block, in_force: Standing, progress: Progress, habits: customs.Customs
     ) -> TrainedBatch:
         """One batch of one model; a batch that fails as a whole fails alone."""
         model = self.config.model(name)
@@ -179,7 +176,7 @@ class Run:
             return TrainedBatch(None, None, (), dict.fromkeys(block.entities, "invalid" if expected else "error"), {})
 
     def _judge(
-        self, name: str, trained: TrainedBatch, entries: Sequence[Entry], block: Block, in_force: _InForce
+        self, name: str, trained: TrainedBatch, entries: Sequence[Entry], block: Block, in_force: Standing
     ) -> gating.Judged:
         """The entries of a batch with the verdicts of the promotion gate."""
         target, model = self.target, self.config.model(name)
@@ -194,7 +191,7 @@ class Run:
         self._stage("gate")
         return judged
 
-    def _past(self, name: str, block: Block, in_force: _InForce, plan: Plan, habits: customs.Customs) -> Previous:
+    def _past(self, name: str, block: Block, in_force: Standing, plan: Plan, habits: customs.Customs) -> Previous:
         """What is in force and may be compared with what ``plan`` will give."""
         entries = {entity: in_force.entries.get((entity, name)) for entity in block.entities}
         return customs.comparable(in_force.previous(name, block.entities, plan), entries, habits)
@@ -294,110 +291,6 @@ class Progress:
         finite = {split: loss for split, loss in losses.items() if math.isfinite(loss)}
         so_far = {"model": self.model, "done": self.done, "total": self.total}
         self.run.emit(self.run._event("progress", **so_far, epoch=said.epoch, loss=finite))
-
-
-class _Committer:
-    """Gathers entries and commits them now and then, so that a kill loses seconds of work and no more."""
-
-    def __init__(self, run: Run, seconds: Callable[[], float] = time.monotonic) -> None:
-        self.run, self.seconds = run, seconds
-        self.oldest = run.span.start if run.forget_before is None else run.forget_before
-        self.pending: list[Entry] = []
-        self.shared: list[SharedEntry] = []
-        self.last = seconds()
-        self.number: int | None = None
-
-    def add(self, entries: Iterable[Entry]) -> None:
-        self.pending += entries
-        if self.seconds() - self.last >= COMMIT_EVERY:
-            self.flush()
-
-    def share(self, entry: SharedEntry) -> None:
-        """Goes along with the next commit."""
-        self.shared.append(entry)
-
-    def flush(self) -> None:
-        if self.pending or self.shared:
-            generation: Generation = self.run.generations.commit(
-                self.run.target.name,
-                self.pending,
-                began=self.run.began,
-                forget_before=self.oldest,
-                settle=settle if self.run.target.gate.enabled else replaces,
-                shared=self.shared,
-            )
-            self.number = generation.number
-            self.pending, self.shared = [], []
-        self.last = self.seconds()
-
-
-class _InForce:
-    """The models in force when the run began: where training starts from and what thresholds remember."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.packs: dict[str, Scorer | None] = {}
-        try:
-            generation = run.generations.current(run.target.name)
-        except GenerationError as error:
-            log.warning(
-                "generation in force cannot be used, training starts without a past",
-                extra={"target": run.target.name, "reason": error.reason, "error": str(error)},
-            )
-            generation = None
-        self.entries = dict(generation.entries) if generation else {}
-        self.shared_entries = dict(generation.shared) if generation else {}
-        self.shared: dict[str, InForce] = {}
-        self.digest = data_digest(run.target)
-
-    def sharing(self, name: str, plan: Plan) -> Plan:
-        """``plan`` with the model that all series share, where there is one."""
-        found = self.shared.get(name)
-        if found is None:
-            return plan
-        return replace(plan, scope=self.run.target.training.scope, shared=found.scorer)
-
-    def previous(self, name: str, entities: Iterable[EntityKey], plan: Plan) -> Previous:
-        """What is in force for ``entities`` and may be compared with what ``plan`` will give."""
-        kept: dict[EntityKey, Entry] = {}
-        stacks: dict[EntityKey, Scorer] = {}
-        for entity in entities:
-            entry = self.entries.get((entity, name))
-            # Samples of another meaning teach nothing about these.
-            if entry is None or entry.data_digest != self.digest:
-                continue
-            stack = self.stack(entry.pack)
-            if stack is not None and entry.row < stack.scale.shape[0]:
-                stacks[entity] = stack.take([entry.row])
-                kept[entity] = entry
-        same = {e: x for e, x in kept.items() if _measured_as(x, plan)}
-        return Previous(
-            scorers=stacks,
-            thresholds={e: x.threshold for e, x in same.items()},
-            test_starts={e: int(x.training.get("test_start", 0)) for e, x in same.items()},
-        )
-
-    def stack(self, digest: str) -> Scorer | None:
-        """The models of the pack ``digest``, None where it cannot be used."""
-        if digest not in self.packs:
-            try:
-                pack = self.run.generations.open_pack(digest)
-                self.packs[digest] = scorers.restore(pack.kind, pack.spec, pack.tensors)
-            except PackError as error:
-                log.warning(
-                    "pack in force cannot be used, its entities start without a past",
-                    extra={"target": self.run.target.name, "reason": error.reason, "error": str(error)},
-                )
-                self.packs[digest] = None
-        return self.packs[digest]
-
-
-def _measured_as(entry: Entry, plan: Plan) -> bool:
-    """Whether the threshold of ``entry`` means what ``plan`` would measure: another budget is another threshold."""
-    spec, figures = plan.threshold, entry.figures.get("budget", {})
-    if (entry.training.get("base"), entry.training.get("k")) != (spec.base, spec.k):
-        return False
-    return spec.base != "budget" or figures.get("asked") == plan.budgets.get(entry.entity, plan.budget)
 
 
 def batches(entities: Sequence[EntityKey], rows: int, features: int) -> Iterator[tuple[EntityKey, ...]]:
