@@ -9,7 +9,7 @@ from anomaly_models.exceptions import PackError
 
 from .blobs import BlobError, open_blobs
 from .config import Config, ConfigError, load
-from .generations import GenerationError, Generations, SeedError, plant, seed_of
+from .generations import GenerationError, Generations, SeedError, SeedMissingError, plant, seed_of
 from .history import data_digest
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ def plant_seed(config: Config, generations: Generations) -> None:
     digests = {target.name: data_digest(target) for target in config.targets if target.training.scope != "own"}
     try:
         taken = plant(generations, config.store.seed, digests)
+    except SeedMissingError as error:
+        log.info("there is no seed", extra={"reason": str(error)})
+        return
     except (SeedError, GenerationError, BlobError) as error:
         log.error("the seed is not used, targets wait for their own training", extra={"error": str(error)})
         return

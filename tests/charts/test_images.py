@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,19 @@ def test_the_final_images_get_one_folder_of_packages_without_installer_and_cache
         assert "--without-pip" in made
         assert f"requirements.{name}.lock" in made
     assert "PIP_NO_CACHE_DIR=1" in "".join(stages()["build"][1])
+
+
+def test_the_serving_image_is_without_what_is_never_imported() -> None:
+    """What the Dockerfile removes must not be needed by what serving imports."""
+    made = "".join(stages()["serve-packages"][1])
+    removed = re.findall(r"kubernetes/(\w+)", re.search(r"rm -rf ([^&]+)", made)[1])  # type: ignore[index]
+    assert "aio" in removed
+    program = "import sys, kubernetes.client, kubernetes.config, anomaly_exporter.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {f"kubernetes.{name}" for name in removed} & loaded
+    assert not [name for name in loaded if name.startswith("numpy") and ".tests" in name]
+    assert "compileall -q -j 0 -x '/kubernetes/'" in made
 
 
 def test_every_file_that_is_copied_exists_and_is_let_through() -> None:

@@ -61,6 +61,11 @@ def test_without_a_claim_the_store_is_as_short_lived_as_the_pod_and_resources_ca
     assert made["containers"][0]["resources"] == {"limits": {"memory": "2Gi"}}
 
 
+def test_a_seed_is_looked_for_beside_the_configuration_or_where_it_is_said_to_be(tmp_path: Path) -> None:
+    (volume,) = [v for v in pod(tmp_path, "configMap=mine")["volumes"] if v["name"] == "seed"]
+    assert volume["configMap"] == {"name": "mine-seed", "optional": True}
+
+
 def test_a_missing_configmap_is_named(tmp_path: Path) -> None:
     with pytest.raises(HelmError, match="configMap is required"):
         pod(tmp_path, "claim=mine")

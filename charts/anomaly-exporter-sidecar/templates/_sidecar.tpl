@@ -37,12 +37,17 @@ volumeMounts:
     mountPath: /var/lib/anomaly-exporter
   - name: tmp
     mountPath: /tmp
+  - name: seed
+    mountPath: /etc/anomaly-exporter-seed
+    readOnly: true
 {{- end }}
 
 {{- /*
 The volumes of that container. Takes a dict:
   configMap  name of the ConfigMap with the key config.yaml; required
   claim      name of the PersistentVolumeClaim; without it every new pod begins anew
+  seed       name of the ConfigMap with the key seed.json, which may be missing: shared models from elsewhere for
+             store.seed of the configuration; configMap with -seed behind it when left out
 */}}
 {{- define "anomaly-exporter.sidecar.volumes" -}}
 - name: config
@@ -57,4 +62,8 @@ The volumes of that container. Takes a dict:
   {{- end }}
 - name: tmp
   emptyDir: {}
+- name: seed
+  configMap:
+    name: {{ default (printf "%s-seed" .configMap) .seed }}
+    optional: true
 {{- end }}

@@ -10,7 +10,7 @@ from .documents import (
     GenerationTruncatedError,
 )
 from .packs import PackMissingError, PackUnreadableError
-from .seed import SeedError, plant, seed_of
+from .seed import SeedError, SeedMissingError, plant, seed_of
 from .shared import SERVED_BY_ALL, SharedEntry
 from .store import Generations, Pruned
 
@@ -28,6 +28,7 @@ __all__ = [
     "PackUnreadableError",
     "Pruned",
     "SeedError",
+    "SeedMissingError",
     "SharedEntry",
     "plant",
     "seed_of",

@@ -30,6 +30,10 @@ class SeedError(Exception):
     """The file is no seed; the message says what was expected."""
 
 
+class SeedMissingError(SeedError):
+    """There is no such file: nobody has trained elsewhere yet."""
+
+
 def seed_of(generations: Generations, targets: Iterable[str]) -> bytes:
     """The shared models in force for ``targets``, as a file.
 
@@ -92,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
+    except FileNotFoundError as error:
+        raise SeedMissingError(f"{path}: there is no such file; make one by `anomaly-exporter seed`") from error
     except OSError as error:
         raise SeedError(f"{path}: {error.strerror}; store.seed must be a file of `anomaly-exporter seed`") from error
     if len(data) > LARGEST:

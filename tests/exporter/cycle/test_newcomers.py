@@ -261,7 +261,7 @@ def test_a_seed_for_other_queries_is_not_planted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"", "another form"),
         (b"[]", "another form"),
         (b'{"format": 2}', "expected format 1"),
