@@ -18,7 +18,7 @@ from .cli_options import config_option, log_options
 from .config import ConfigError, load
 from .logging_setup import setup_logging
 
-EXIT_CONFIG = 2
+EXIT_CONFIG, EXIT_STORE = 2, 5
 DEFAULT_LISTEN = ":8345"
 
 EXIT_CODES = """
@@ -246,7 +246,14 @@ def evaluate(
     metavar="NAME=VALUE",
     help="metadata.labels of the object, such as release=kube-prometheus-stack; repeatable.",
 )
-def render(kind: str, config_path: Path, output_format: str, namespace: str | None, labels: tuple[str, ...]) -> None:
+@click.option(
+    "--ranked",
+    is_flag=True,
+    help="rules: next steps by how often people said that they fixed something; reads the store.",
+)
+def render(
+    kind: str, config_path: Path, output_format: str, namespace: str | None, labels: tuple[str, ...], ranked: bool
+) -> None:
     """Print what Prometheus and Alertmanager need, from the same file.
 
     \b
@@ -255,6 +262,8 @@ def render(kind: str, config_path: Path, output_format: str, namespace: str | No
       anomaly-exporter render alertmanager -c config.yaml > alertmanager.yaml
       anomaly-exporter render alertmanagerconfig -c config.yaml --namespace monitoring | kubectl apply -f -
     """
+    from .blobs import BlobError
+    from .feedback.remedies import with_ranked_remedies
     from .rendering import render_text
 
     if wrong := [x for x in labels if "=" not in x]:
@@ -262,10 +271,15 @@ def render(kind: str, config_path: Path, output_format: str, namespace: str | No
     pairs = dict(x.split("=", 1) for x in labels)
     config = _config(config_path)
     try:
+        if ranked:
+            config = with_ranked_remedies(config)
         text = render_text(kind, config, output_format, namespace=namespace, labels=pairs)
     except ConfigError as error:
         click.echo(f"{config_path}: {error}", err=True)
         sys.exit(EXIT_CONFIG)
+    except BlobError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_STORE)
     click.echo(text, nl=False)
 
 

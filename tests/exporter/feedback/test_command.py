@@ -180,6 +180,22 @@ def test_sync_without_a_source_says_what_to_configure(config: Path):
     assert "feedback.alertmanager" in done.stderr
 
 
+def test_rules_name_first_what_people_said_has_fixed_it(config: Path):
+    def steps(*more: str) -> str:
+        done = CliRunner().invoke(cli, ["render", "rules", "-c", str(config), *more])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    remedies = config_of().all_remedies
+    favourite = remedies[-1].text
+    before = steps("--ranked")
+    assert before == steps()
+    add(config, "--match", "container=a", "--fixed-by", favourite)
+    after = steps("--ranked")
+    assert after.index(favourite) < after.index(remedies[0].text)
+    assert before.index(favourite) > before.index(remedies[0].text)
+
+
 @pytest.mark.parametrize("command", ["add", "list", "withdraw", "import", "export", "sync"])
 def test_every_command_explains_itself_with_an_example(command: str):
     text = run(command, "--help").stdout
