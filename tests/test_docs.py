@@ -55,8 +55,12 @@ def accepts(words: list[str], line: str) -> None:
         return
     command = cli.commands.get(words[0])
     assert isinstance(command, click.Command), f"{line!r}: there is no command {words[0]!r}"
+    rest = words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"{line!r}: {command.name} has no command {rest[0]!r}"
+        command, rest = command.commands[rest[0]], rest[1:]
     flags = {f for p in command.params for f in p.opts} | {"-h", "--help"}
-    for word in words[1:]:
+    for word in rest:
         if word.startswith("-") and len(word) > 1:
             assert word.split("=")[0] in flags, f"{line!r}: {words[0]} has no flag {word.split('=')[0]}"
 
