@@ -72,6 +72,17 @@ def test_a_rejected_model_stays_beside_the_one_in_force_which_counts_as_judged()
     assert kept.rejected.gate == {"against": against(old), "reason": "recall", "rejections": 3, "stuck": True}
 
 
+def test_habits_of_the_series_are_renewed_but_not_the_regime_that_the_model_knows() -> None:
+    old = model("a", 1, figures={"habits": {"zeros": 1, "regime": 5.0}})
+    new = judged("a", 2, old, "rejected")
+    kept = settle(replace(new, figures={"habits": {"zeros": 2, "regime": 9.0}}), old)
+    assert kept is not None
+    assert kept.figures["habits"] == {"zeros": 2, "regime": 5.0}
+    plain = settle(replace(new, figures={"habits": {"zeros": 2, "regime": 9.0}}), model("a", 1))
+    assert plain is not None
+    assert plain.figures["habits"] == {"zeros": 2}
+
+
 def test_a_rejected_first_model_leaves_its_series_without_one() -> None:
     assert settle(judged("a", 1, None, "rejected", reason="insane"), None) is None
 

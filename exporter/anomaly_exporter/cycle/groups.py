@@ -97,6 +97,12 @@ class Group:
             model, pack, tuple(entries), scorer, thresholds, np.ones(series, np.bool_), np.zeros(series, np.int64)
         )
 
+    def renew(self, entries: tuple[Entry, ...]) -> None:
+        """Take over what is new about the same models: verdicts on others, figures, habits; the alert state goes on."""
+        self.entries, self.habits = entries, None
+        if self.last is not None:
+            self.last = replace(self.last, entries=entries)
+
     def learn(self, known: Shelved, spec: ExemplarSpec, step: int) -> None:
         """Take what people called expected for the entities of the group; what does not fit the target is left out."""
         fits = (step, self.scorer.scale.shape[1])

@@ -28,6 +28,7 @@ from anomaly_models import scorers, sharing
 from anomaly_models.exceptions import AnomalyModelsError, PackError, PackRejectedError
 from anomaly_models.frame import EntityKey, Scorer
 from anomaly_models.sharing import Shared
+from anomaly_models.thresholds import ThresholdInputs
 
 from .groups import Group
 from .newcomers import SharedModel
@@ -191,12 +192,20 @@ def _rows(scorer: Scorer, rows: list[int]) -> Scorer:
 
 
 def _taken_over(before: Models, model: str, pack: str, entries: tuple[Entry, ...]) -> Group | None:
-    """The group of ``before`` that says exactly the same; its alert state goes on."""
+    """The group of ``before`` with the same models; its alert state goes on, whatever the gate said of others."""
+    scored = [_scored_by(e) for e in entries]
     for group in before.groups:
-        if group.model == model and group.pack == pack and group.entries == entries:
+        if group.model == model and group.pack == pack and [_scored_by(e) for e in group.entries] == scored:
             group.owned = np.ones(len(entries), np.bool_)
+            if group.entries != entries:
+                group.renew(entries)
             return group
     return None
+
+
+def _scored_by(entry: Entry) -> tuple[EntityKey, int, ThresholdInputs]:
+    """What the score of an entry of a pack depends on."""
+    return entry.entity, entry.row, entry.threshold
 
 
 def _kept_for(before: Models, failed: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def settle(new: Entry, in_force: Entry | None) -> Entry | None:
     if promoted:
         said |= {"reason": OVERTAKEN, "detail": "another model came into force while this one was trained"}
     refused = replace(new, verdict=REJECTED, gate=said, rejected=None)
-    figures = {**in_force.figures, "injected": measured} if measured else in_force.figures
+    figures = {**in_force.figures, **_habits(new, in_force), **({"injected": measured} if measured else {})}
     # Where something else came into force, its own count goes on.
     count: dict[str, Any] = {n: said[n] for n in ("rejections", "stuck") if n in said} if judged_beside else {}
     return replace(
@@ -46,3 +47,12 @@ def settle(new: Entry, in_force: Entry | None) -> Entry | None:
         figures=figures,
         gate={**in_force.gate, **count},
     )
+
+
+def _habits(new: Entry, in_force: Entry) -> dict[str, Any]:
+    """Habits are the series', not the model's: the newest count. Only the regime is the one that the model learned."""
+    habits, before = new.figures.get("habits"), in_force.figures.get("habits")
+    if not isinstance(habits, Mapping):
+        return {}
+    known = {"regime": before["regime"]} if isinstance(before, Mapping) and "regime" in before else {}
+    return {"habits": {name: value for name, value in habits.items() if name != "regime"} | known}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anomaly_exporter.generations.verdicts import against, settle
 from support.snapshots import config_of
 from support.watched import NOW, World, between, reason_of, row_of, score_of, view_of
 
@@ -126,6 +128,23 @@ def test_a_commit_for_other_entities_leaves_the_alerts_of_the_rest_as_they_are(w
     assert len(set(groups) & set(after)) == 1
     same = (set(groups) & set(after)).pop()
     assert groups[same] is after[same]
+
+
+def test_a_rejected_successor_is_seen_and_leaves_the_alerts_as_they_are(world: World) -> None:
+    world.train("cpu")
+    world.at(0)
+    before = world.cycle._watches["cpu"]._models.groups[0]
+    current = world.generations.current("cpu")
+    assert current is not None
+    refused = [
+        replace(entry, verdict="rejected", gate={"against": against(entry), "rejections": 1}, pack="f" * 64)
+        for entry in current.entries.values()
+    ]
+    world.generations.commit("cpu", refused, settle=settle)
+    scores = view_of(world.at(1), "cpu").scores[0]
+    assert world.cycle._watches["cpu"]._models.groups[0] is before
+    assert {entry.gate["rejections"] for entry in scores.entries} == {1}
+    assert scores.shown.all()
 
 
 def test_models_of_a_longer_window_make_the_ring_longer(tmp_path: Path) -> None:
