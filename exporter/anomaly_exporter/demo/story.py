@@ -172,9 +172,10 @@ class Story:
         self._say_other_mails()
 
     def _say_thresholds(self) -> None:
-        """The parts of the adaptive threshold per series; raises StoryError where P and R are one."""
+        """The parts of the adaptive threshold per series; raises StoryError where there is no P, or it is always R."""
         detail = self._detail()
         say("  series                          P (earlier)  R (recent)  w      E      T now")
+        moved = False
         for labels, recent in detail.all("anomaly_threshold_recent"):
             where = {k: labels[k] for k in ("namespace", "container", "metric", "model")}
             previous, weight, decay = (
@@ -184,10 +185,11 @@ class Story:
             name = f"{where['namespace']}/{where['container']} {where['metric']}"
             if previous is None or weight is None or decay is None:
                 raise StoryError(f"{name} was retrained, but has no earlier threshold P")
-            if previous == recent:
-                raise StoryError(f"{name} was retrained, but its earlier threshold P equals the recent R: {recent:g}")
+            moved = moved or previous != recent
             shown = f"{threshold:.4f}" if threshold is not None else "-"
             say(f"  {name:<32}{previous:<11.4f}  {recent:<10.4f}  {weight:.3f}  {decay:.3f}  {shown}")
+        if not moved:
+            raise StoryError("all series were retrained, but the earlier threshold P of each still equals the recent R")
 
     def _say_other_mails(self) -> None:
         """A line per mail that was not told of yet."""

@@ -53,10 +53,8 @@ def scores(config: Config) -> str:
     wanted = 'max by (__name__, member, shape, feature) ({__name__=~"anomaly_reconstruction_error|anomaly_threshold'
     wanted += '|anomaly_shape|anomaly_seconds_to_limit|anomaly_confidence_ratio|anomaly_since_timestamp_seconds",%s})'
     whose, member = "", ""
-    if ensembles := sorted({m for t in config.watched for m in t.models if config.model(m).recipe == "auto"}):
-        names = "|".join(ensembles)
-        is_one = f"match {string(f'^({names})$')} $labels.model"
-        whose = f"{{{{ if {is_one} }}}}autoencoder's {{{{ end }}}}"
+    if ensembles := _ensembles(config):
+        whose = f"{{{{ if {_is_one_of(ensembles)} }}}}autoencoder's {{{{ end }}}}"
         wanted += " or topk(1, max by (__name__, member) (anomaly_member_score{%s}))"
         told = f"{{{{ with .Labels.member }}}}; member {{{{ . }}}} alone {{{{ $one.Value | {SCORE} }}}}{{{{ end }}}}"
         member = f"{{{{ range $one := $numbers }}}}{told}{{{{ end }}}}"
@@ -91,6 +89,7 @@ def scores(config: Config) -> str:
 def values(config: Config, names: Sequence[str]) -> str:
     """A line per feature that matters: ``memory: observed 3 GiB, expected 1 GiB (512 MiB to 1.5 GiB)``.
 
+    The band is left out of an alert about an ensemble, whose other members may object inside it.
     The mail reads these lines apart again (see :mod:`.mail`): names of features and metrics come from the
     configuration, so that nothing hostile can stand in them.
     """
@@ -101,7 +100,10 @@ def values(config: Config, names: Sequence[str]) -> str:
         name = f"{{{{ if match {pattern} .Labels.metric }}}}{both}{{{{ else }}}}{name}{{{{ end }}}}"
     line = name + ":"
     line += _number("observed_value", " observed ") + _number("expected_value", ", expected ")
-    line += _number("expected_lower", " (") + _number("expected_upper", " to ", ")")
+    band = _number("expected_lower", " (") + _number("expected_upper", " to ", ")")
+    if ensembles := _ensembles(config):
+        band = f"{{{{- if not ({_is_one_of(ensembles)}) }}}}{band}{{{{ end }}}}"
+    line += band
     line += _number("contribution_ratio", ", share ", "", "{{ humanizePercentage .Value }}")
     return (
         entity.define_quantity(config)
@@ -111,6 +113,18 @@ def values(config: Config, names: Sequence[str]) -> str:
         + "{{ $metric := .Labels.metric }}{{ $feature := .Labels.feature -}}\n"
         + f"{line}\n{{{{- end }}}}"
     )
+
+
+def _ensembles(config: Config) -> list[str]:
+    """Names of the models in use whose score is not an error over a threshold."""
+    used = {model for target in config.watched for model in target.models}
+    return sorted(model for model in used if config.model(model).recipe == "auto")
+
+
+def _is_one_of(models: Sequence[str]) -> str:
+    """Template condition: the alert is about one of ``models``."""
+    names = "|".join(models)
+    return f"match {string(f'^({names})$')} $labels.model"
 
 
 def _number(
