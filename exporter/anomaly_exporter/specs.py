@@ -24,6 +24,8 @@ from .config import Alerting, Config, Model, Regime, Target, Threshold, Training
 
 SHORTEST_REGIME = 12
 """Fewest steps that show whether a level is steady."""
+REMEMBERED = 360
+"""Most scores per series by which serving knows a new regime."""
 UNCALIBRATED_PERSISTENCE = 3
 """Scores in a row that an alert needs where nobody said so and the score is not calibrated to a budget."""
 
@@ -48,13 +50,17 @@ def ranges(target: Target) -> Ranges:
     return known if any(limit is not None for pair in known for limit in pair) else ()
 
 
-def regime_spec(target: Target) -> RegimeSpec | None:
-    """When a new level of ``target`` is a new normal, None = never."""
-    return regime(target.regime, target.step)
-
-
 def regime(section: Regime, step: int) -> RegimeSpec | None:
-    """When a new level of series with a sample every ``step`` seconds is a new normal, None = never."""
+    """When serving takes a new level of series with a sample every ``step`` seconds for normal, None = never.
+
+    Where that would take more scores than it remembers (steps of seconds), it is left to training.
+    """
+    spec = regime_spec(section, step)
+    return spec if spec is not None and spec.after <= REMEMBERED else None
+
+
+def regime_spec(section: Regime, step: int) -> RegimeSpec | None:
+    """When a new level in the history of series with a sample every ``step`` seconds is a new normal, None = never."""
     if not section.enabled:
         return None
     after = max(-(-section.after // step), SHORTEST_REGIME)
@@ -94,7 +100,7 @@ def alert_spec(target: Target, model: Model) -> AlertSpec:
     """When a score that ``model`` gives to ``target`` becomes an alert."""
     spec = alert(target.alerting, persistence(target.alerting, target.threshold, model))
     held = target.hold_on.steps if target.hold_on else 0
-    return replace(spec, hold_after_restart=held, regime=regime_spec(target))
+    return replace(spec, hold_after_restart=held, regime=regime(target.regime, target.step))
 
 
 def alert(section: Alerting, steps: int) -> AlertSpec:

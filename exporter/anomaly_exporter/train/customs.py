@@ -29,7 +29,7 @@ def learn(config: Config, target: Target, block: Block) -> tuple[Block, Customs]
     """``block`` as models should learn it, older samples moved or left out where the regime changed; and habits."""
     clean = specs.cleaning_spec(target, config.model(target.models[0]))
     alone_after = target.regime.alone_after // target.step
-    learned, found = habits.learn(block, clean, specs.regime_spec(target), alone_after)
+    learned, found = habits.learn(block, clean, specs.regime_spec(target.regime, target.step), alone_after)
     changed = np.flatnonzero(np.isfinite(found.regime))
     if changed.size:
         names = "; ".join(str(block.entities[i]) for i in changed[:3])

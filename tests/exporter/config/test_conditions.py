@@ -32,7 +32,7 @@ def test_without_a_word_everything_is_possible_nobody_is_held_and_regimes_are_ab
     assert specs.ranges(target) == ()
     assert target.hold_on is None
     assert target.queries[0].limit is None
-    assert specs.regime_spec(target) == RegimeSpec()
+    assert specs.regime_spec(target.regime, target.step) == RegimeSpec()
 
 
 def test_ranges_reach_the_cleaning_one_per_feature() -> None:
@@ -49,14 +49,24 @@ def test_a_hold_reaches_the_alert_state() -> None:
 
 def test_a_targets_own_regime_is_laid_over_the_common_one() -> None:
     target = config("regime: {after: 1h, extreme: 2}", ", regime: {longest: 2h}").target("m")
-    assert specs.regime_spec(target) == RegimeSpec(60, 2, 120)
+    assert specs.regime_spec(target.regime, target.step) == RegimeSpec(60, 2, 120)
     off = config("regime: {enabled: false}")
     assert specs.alert_spec(off.target("m"), off.model("zscore")).regime is None
 
 
 def test_a_long_step_needs_longer_to_show_that_a_level_is_steady() -> None:
-    assert specs.regime_spec(config(step="5m").target("m")) == RegimeSpec(12, 8, 144)
-    assert specs.regime_spec(config(step="2h").target("m")) == RegimeSpec(12, 8, 12)
+    section = config().target("m").regime
+    assert specs.regime(section, 300) == RegimeSpec(12, 8, 144)
+    assert specs.regime(section, 7200) == RegimeSpec(12, 8, 12)
+
+
+def test_serving_remembers_only_so_many_scores_and_leaves_the_rest_to_training() -> None:
+    section = config().target("m").regime
+    assert specs.regime(section, 8) == RegimeSpec(338, 8, 5400)
+    assert specs.regime(section, 7) is None
+    assert specs.regime_spec(section, 1) == RegimeSpec(2700, 8, 43_200)
+    of = config(step="1s")
+    assert specs.alert_spec(of.target("m"), of.model("zscore")).regime is None
 
 
 def test_what_makes_no_sense_is_refused_with_what_was_expected() -> None:

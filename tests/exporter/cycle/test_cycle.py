@@ -37,7 +37,7 @@ def _world(root: Path, names: dict[str, list[str]] | None = None, *targets: dict
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    made = _world(tmp_path)
+    made = _world(tmp_path, None, {"alerting": {"persistence": 3}})
     made.train("cpu")
     return made
 
