@@ -30,6 +30,12 @@ WITH_BODY: Final = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
+BY_LISTENER: Final = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.LENGTH_REQUIRED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 PARTS: Final = {"target": "Name of a target.", "id": "Id of the feedback."}
 
 
@@ -85,15 +91,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": operation.status.phrase,
             "content": {"application/json": {"schema": _ref(operation.answer)}},
         },
-        **{
-            str(int(status)): {
-                "description": status.phrase,
-                "content": {PROBLEM_JSON: {"schema": _ref(documents.Problem)}},
-            }
-            for status in sorted(problems)
-        },
+        **{str(int(status)): _problem(status) for status in sorted(problems)},
     }
     return out
+
+
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    """An answer that says what is wrong; what the listener itself refuses, before the API sees it, is plain text."""
+    content: dict[str, Any] = {PROBLEM_JSON: {"schema": _ref(documents.Problem)}}
+    if status in BY_LISTENER:
+        content["text/plain"] = {"schema": {"type": "string"}}
+    return {"description": status.phrase, "content": content}
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
