@@ -11,7 +11,7 @@ from anomaly_models import detector, windows
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.exceptions import InvalidShapeError
 from anomaly_models.exemplars import CONTEXT, LONGEST, MOST, Exemplar, Exemplars, ExemplarSpec, cut
-from anomaly_models.frame import Block, EntityKey, Span, Windows
+from anomaly_models.frame import Block, EntityKey, Inference, Opinion, Span, Windows
 from anomaly_models.scaling import Scaler
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec, ThresholdStack
 from anomaly_models.zscore import ZScore
@@ -249,3 +249,34 @@ def test_one_call_with_many_windows_gives_what_calls_with_one_window_give():
     together = distances(exemplars, w)
     assert together is not None
     np.testing.assert_array_equal(together[0], [np.inf if one is None else one[0, 0] for one in one_by_one])
+
+
+class Opinionated:
+    """A scorer with an ensemble's opinion: everything is a thousand times rarer than once a week."""
+
+    kind, window, scale = "test", 1, np.full((1, 1), 0.5, np.float32)
+
+    def infer(self, w: Windows) -> Inference:
+        S, B, _, F = w.x.shape
+        error = np.full((S, B), 2.0, np.float32)
+        rare = np.full((S, B), 3.0, np.float32)
+        members = np.full((S, B, 1), 3.0, np.float32)
+        opinion = Opinion(rare, members, ("level",), rare[:, :, None].repeat(F, 2))
+        return Inference(error, error[:, :, None], np.full((S, B, F), 10, np.float32), opinion)
+
+
+def test_the_score_of_an_ensemble_is_bounded_by_the_same_rule():
+    """Near the exemplar: distance / threshold, also where the autoencoder saw nothing; elsewhere its own opinion."""
+    w = of_block(block(Span(BACKUP.start + WEEK - 6 * STEP, BACKUP.end + WEEK), again(height=21.0)), 1)
+    inputs = ThresholdStack.of([ThresholdInputs(Recent(T0, 3.0, 1.0), ())])
+
+    def scores(exemplars: Exemplars | None) -> np.ndarray:
+        alert = AlertSpec(persistence=1)
+        return detector.detect(Opinionated(), w, inputs, ThresholdSpec(), alert, exemplars=exemplars).score[0]
+
+    exemplars = Exemplars([of_backup()])
+    near = distances(exemplars, w)
+    assert near is not None
+    np.testing.assert_allclose(scores(None), 10)
+    np.testing.assert_allclose(scores(exemplars), np.minimum(10, near[0] / 3), rtol=1e-5)
+    assert (scores(exemplars)[6:] < 1).all()

@@ -121,6 +121,11 @@ class Run:
             )
         return outcomes
 
+    def _lessons(self, entities: Sequence[EntityKey]) -> Block:
+        """What may be learned of ``entities``."""
+        read = self.history.read(self.target, self.span, entities=entities)
+        return _trimmed(read if self.teaching is None else self.teaching.without(read))
+
     def _share(
         self, models: Sequence[str], entities: Sequence[EntityKey], in_force: Standing, committer: Committer
     ) -> None:
@@ -130,7 +135,7 @@ class Run:
             self.generations,
             self.began,
             self.clock.wall,
-            lambda chosen: _trimmed(self.history.read(self.target, self.span, entities=chosen)),
+            self._lessons,
         )
         for name in models:
             plan = self._plan(self.config.model(name))

@@ -64,6 +64,10 @@ class Teaching:
         lesson = Lesson(block, {e: found for e, found in zip(block.entities, said, strict=True) if found}, exemplars)
         return masked(block, said), lesson
 
+    def without(self, block: Block) -> Block:
+        """``block`` without the samples that nothing may be learned from."""
+        return masked(block, timelines(self.statements, self.config, self.target, block.entities, block.span))
+
     def _exemplars(self, block: Block, said: Sequence[tuple[Stretch, ...]]) -> dict[EntityKey, tuple[Kept, ...]]:
         """Exemplars per entity: cut anew where the history reaches, those of earlier trainings beyond it."""
         still = {r.id for r in self.statements if r.verdict == "expected"}
