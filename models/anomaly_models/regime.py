@@ -136,6 +136,8 @@ def fold(score: F32, barred: Bool, end: I64, state: RegimeState, spec: RegimeSpe
             newest, remembered = score[:, b], line[:, b + 1 : b + 1 + spec.memory]
             # Against the level in force: what it covers is not away. A dip costs three steps, a missing score none.
             high = newest >= level
+            if not (high.any() or away.any() or since.any()):
+                continue  # nobody is away or on a new level: nearly always
             lower = np.where(np.isfinite(newest), np.maximum(away - 3, 0), away)
             away = np.where(high, np.minimum(away + 1, spec.longest), lower).astype(np.int32)
             onset = np.flatnonzero(high & (away == 1))
