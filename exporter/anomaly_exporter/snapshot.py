@@ -32,8 +32,9 @@ class Scores:
     instant. ``points``: anomalous grid points since the exporter started. ``parts``: what the threshold was made of.
     ``members`` [S, M]: the score that each of an ensemble's ``member_names`` alone would give; None for other models.
     ``shape``: index into shapes.NAMES of what departs, -1 for the rest. ``slope`` [S, F]: own units per second, NaN =
-    unknown. ``seconds_to_limit`` [S, F]: NaN where nothing leaks or no limit is known. ``regime``: wall time of the newest change of regime, NaN where there was none;
-    ``provisional``: above 1 while scores are judged against its level, since no model knows it yet.
+    unknown. ``seconds_to_limit`` [S, F]: NaN where nothing leaks or no limit is known. ``regime``: wall time of the
+    newest change of regime, NaN where there was none; ``provisional``: above 1 while scores are judged against its
+    level, since no model knows it yet.
     ``since``: wall time of the first anomalous point of the alert that is on, NaN where none is.
     ``confidence`` [S]: how far the threshold can be trusted for the history behind it, 0 to 1.
     """
