@@ -178,7 +178,7 @@ DETAIL = (
     ),
 )
 
-SELF = (
+SELF: tuple[MetricSpec, ...] = (
     _self("build_info", "1; version of the exporter.", "version", "python"),
     _self("up", "1 while the exporter answers."),
     _self("start_timestamp_seconds", "Wall time when the process began.", unit="seconds"),

@@ -44,7 +44,8 @@ class Plan:
 
     ``persistence``: so many errors in a row count as detected and are kept out of the newest threshold. ``shared``: the
     one-row model of all series, where there is one; with the scope ``both`` a series keeps it until its own is better,
-    with ``shared`` it only gets a scale and a threshold of its own. ``ensemble``: how the members of the recipe ``auto`` are calibrated.
+    with ``shared`` it only gets a scale and a threshold of its own. ``ensemble``: how the members of
+    the recipe ``auto`` are calibrated.
     ``budget``: false alerts allowed per entity and week, ``budgets`` of entities with another one.
     """
 
