@@ -53,7 +53,7 @@ def survey(source: Source, counters: SourceCounters, target: Target, clock: Cloc
         oldest=oldest,
         resolution=resolution,
         at=at,
-        queries=sum(after.queries.values()) - sum(before.queries.values()),
+        queries=sum(after.queries.values()) - sum(before.queries.values()) + (target.hold_on is not None),
         samples=after.samples - before.samples,
     )
 
