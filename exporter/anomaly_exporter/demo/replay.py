@@ -63,6 +63,7 @@ def document(recording: Recording, stretch: Stretch, ends: stand.Ends) -> dict[s
         "models": {stretch.recipe: {"recipe": stretch.recipe, "window": WINDOW}},
         # Fitted once, on the training part: a replay judges detection, not retraining.
         "training": {"min_history": "1h", "every": "365d"},
+        "regime": {"enabled": False},
         "targets": [_target(recording, watch, stretch.recipe) for watch in recording.watches],
         "routing": {
             "routes": [{"tag": e, "emails": [address(e)]} for e in recording.entities],
