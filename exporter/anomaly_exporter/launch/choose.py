@@ -18,7 +18,7 @@ from .interface import Launcher, LauncherConfigError
 from .job_api import JobApi
 from .local import LocalLauncher
 
-BY_KERAS = frozenset({"fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru"})
+BY_KERAS = frozenset({"auto", "fc", "cnn", "lstm", "gru", "cnn_lstm", "cnn_gru"})
 """Recipes that only TensorFlow can train."""
 
 

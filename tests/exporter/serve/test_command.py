@@ -170,24 +170,25 @@ def test_a_shard_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.Captur
     assert "--shard: expected i/n with 0 <= i < n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("recipe", ["auto", "cnn_lstm"])
 def test_a_local_launcher_that_could_train_nothing_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The serve image has no TensorFlow: exactly one scheduler is active there, and it is another one."""
     config = document(tmp_path)
-    config["targets"][0]["models"] = ["cnn_lstm"]
+    config["targets"][0]["models"] = [recipe]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     monkeypatch.setattr(choose, "find_spec", lambda name: None)
     assert run(path, ["127.0.0.1:0"]) == 2
     error = capsys.readouterr().err
-    assert "launcher.kind local cannot train target 'cpu': the recipe cnn_lstm is trained with TensorFlow" in error
+    assert f"launcher.kind local cannot train target 'cpu': the recipe {recipe} is trained with TensorFlow" in error
     assert "Set launcher.kind to kubernetes or none" in error
 
 
 def test_serving_never_loads_what_only_training_needs(tmp_path: Path) -> None:
     config = document(tmp_path)
-    config["targets"][0]["models"] = ["cnn_lstm", "pca", "seasonal", "zscore"]
+    config["targets"][0]["models"] = ["auto", "cnn_lstm", "pca", "seasonal", "zscore"]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     program = f"""
