@@ -130,7 +130,8 @@ class EnsembleSpec:
     ``smoothing``: samples whose energy makes the height of a difference. ``shift`` decades are added to every opinion;
     ``widen`` decades are taken off per decade that the history is shorter than ``enough`` seconds; with less than
     ``least`` seconds there is no opinion. The members in
-    ``change``, ``level`` and ``shape`` are combined in their group first, then the groups, alike.
+    ``change``, ``level`` and ``shape`` are combined in their group first, then the groups, alike. Fewer than ``quorum``
+    members with something to say (just after a gap, say) make no opinion.
     """
 
     change: tuple[str, ...] = ("difference", "residual_difference")
@@ -149,10 +150,11 @@ class EnsembleSpec:
     smoothing: int = 3
     feature_offset: float = 2.5
     offset: float = 2.0
-    group_power: float = 3.0
-    power: float = 3.0
-    shift: float = 0.75
-    widen: float = 2.0
+    group_power: float = 2.0
+    power: float = 2.0
+    shift: float = 0.6
+    quorum: int = 6
+    widen: float = 3.0
     enough: float = 2.0 * DAY
     least: float = 3 * 3600.0
 

@@ -51,12 +51,17 @@ def smooth(heights: F32, samples: int) -> F32:
 
 
 def combine(rarity: F32, spec: EnsembleSpec) -> F32:
-    """Power mean [S, T] of the groups of the members of ``rarity`` [S, M, T], each the power mean of its members."""
+    """Power mean [S, T] of the groups of the members of ``rarity`` [S, M, T], each the power mean of its members.
+
+    NaN where fewer members speak than the quorum (or than there are, where groups leave some out).
+    """
     offset = np.float32(spec.offset)
     with np.errstate(invalid="ignore"):
         above = np.maximum(rarity + offset, 0)
     groups = [_root_mean(above[:, group], 1, spec.group_power) for group in spec.groups]
-    return _root_mean(np.stack(groups, axis=1), 1, spec.power) - offset
+    members = [m for group in spec.groups for m in group]
+    silent = np.sum(~np.isnan(rarity[:, members]), axis=1) < min(spec.quorum, len(members))
+    return np.where(silent, NAN, _root_mean(np.stack(groups, axis=1), 1, spec.power) - offset)
 
 
 def final_heights(combined: F32) -> F32:
