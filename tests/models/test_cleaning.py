@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_models.cleaning import bridge, mask_outliers, zero_gaps
+from anomaly_models.cleaning import CleaningSpec, bridge, clean, impossible, mask_outliers, possible, zero_gaps
 from anomaly_models.exceptions import InvalidShapeError
 
 NAN = np.nan
@@ -180,3 +180,20 @@ def test_thirty_eight_features_are_masked_together() -> None:
 def test_the_same_seed_gives_the_same_mask() -> None:
     wild = RNG.standard_cauchy((1000, 2)).astype(np.float32)
     np.testing.assert_array_equal(mask_outliers(wild, 0.02, seed=3), mask_outliers(wild, 0.02, seed=3))
+
+
+def test_impossible_values_are_missing_and_both_edges_of_the_range_are_possible() -> None:
+    values = np.array([[[-1, 5]], [[0, 200]], [[1, np.nan]], [[1.5, -9]]], np.float32)
+    ranges = ((0.0, 1.0), (None, 100.0))
+    assert impossible(values, ranges)[:, 0].tolist() == [[True, False], [False, True], [False, False], [True, False]]
+    np.testing.assert_array_equal(possible(values, ranges)[:, 0, 0], [np.nan, 0, 1, np.nan])
+    assert possible(values, ()) is values
+    with pytest.raises(InvalidShapeError, match="one range per feature"):
+        possible(values, ((0, 1),))
+
+
+def test_cleaning_forgets_the_impossible_before_it_looks_for_gaps_and_bridges() -> None:
+    spec = CleaningSpec(max_gap=1, zero_gap=1, ranges=((None, 10.0),))
+    x, valid = clean(column(5, 99, 0, 7, 99), spec)
+    np.testing.assert_array_equal(x.ravel(), [5, 5, np.nan, 7, 7])
+    assert valid.ravel().tolist() == [True, False, False, True, False]
