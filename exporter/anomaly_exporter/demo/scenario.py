@@ -71,6 +71,8 @@ class Scenario:
             # A small model for a small machine: 10,080 instants, every tenth window, few passes.
             "models": {self.recipe: {"recipe": self.recipe, "stride": 10, "epochs": 8, "patience": 3}},
             "training": {"history": f"{self.history}s", "min_history": "1d", "every": f"{self.every}s"},
+            # The incident is an hour of steady load: the story is its alert, not that it becomes a new normal.
+            "regime": {"enabled": False},
             "targets": [
                 self._target("kube-eagle-cpu", "cpu", "cores", f"{CPU_METRIC}{selector}"),
                 self._target("kube-eagle-memory", "memory", "bytes", f"{MEMORY_METRIC}{selector}"),
