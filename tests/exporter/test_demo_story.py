@@ -23,7 +23,7 @@ from anomaly_exporter.demo.terminal import mail_text, score_line
 from anomaly_exporter.workload import SERVICES, Cluster
 from support.shared_data import shared_data
 
-ENDS = stand.Ends("http://127.0.0.1:9", 2525)
+ENDS = stand.Ends("http://127.0.0.1:9", 2525, "http://127.0.0.1:10")
 
 
 # --- the incident

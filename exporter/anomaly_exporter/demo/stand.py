@@ -36,6 +36,7 @@ class Ends:
 
     prometheus_url: str
     smtp_port: int
+    alertmanager_url: str
 
 
 Document = Callable[[Ends], dict[str, Any]]
@@ -114,11 +115,13 @@ def start(on: ExitStack, folder: Path, clock: Clock, document: Document, *, feed
     """
     mailbox = on.enter_context(Mailbox())
     prometheus = PrometheusServer(folder / "prometheus", lookback=LOOKBACK / clock.speed, resend=RESEND / clock.speed)
-    config, path = configuration(folder, document(Ends(prometheus.url, mailbox.port)), clock)
+    port = free_port()
+    ends = Ends(prometheus.url, mailbox.port, f"http://127.0.0.1:{port}")
+    config, path = configuration(folder, document(ends), clock)
     step = config.targets[0].step
     live = on.enter_context(LivePage(feed, clock, step))
     exporter = _exporter(folder, path)
-    alertmanager = AlertmanagerServer(folder / "alertmanager", render_text("alertmanager", config))
+    alertmanager = AlertmanagerServer(folder / "alertmanager", render_text("alertmanager", config), port)
     prometheus.alertmanagers = [alertmanager.address]
     prometheus.rules = {"anomaly-exporter.rules.yml": render_text("rules", config, "plain")}
     # Two scrapes per step: one that is late at the edge of an instant does not make a hole.
