@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import injection, proving
+from . import proving
 from .frame import F32, I64
 from .injection import Case
 from .proving import Contender, Ground, Proof, Rules
@@ -32,6 +32,8 @@ REASONS: Final = ("alerts", "recall", "threshold", "erosion", "insane")
 than a week or a month ago; it alerts most of the time (a first model, which has nothing to be compared with)."""
 EROSION: Final = 2.0
 """Earlier, other anomalies were injected into other samples, so the loss that is tolerated is this much larger."""
+SETTLED: Final = 2 * DAY
+"""Age from which on a point is looked back to: in its first days a threshold finds its place."""
 EVERY: Final = 2 * DAY
 """Distance of two points of the course."""
 KEPT: Final = 32 * DAY
@@ -166,7 +168,7 @@ def decide(  # noqa: PLR0917  what is judged, then what is remembered
         if candidate.share > INSANE:
             return verdict("rejected", "insane", f"in alert {candidate.share:.0%} of the replay")
         return verdict("promoted", "first", "no model before it")
-    found = _objection(spec, candidate, current, past)
+    found = _objection(spec, candidate, current, past, at)
     if found is None:
         return verdict("promoted", "bounds", "within bounds")
     if rejections + 1 >= spec.patience and better_now(candidate, current):
@@ -233,7 +235,7 @@ def recall_at_budget(ground: Ground, contender: Contender, rules: Rules, cases: 
 
 
 def widths(ground: Ground, contender: Contender, rules: Rules) -> F64:
-    """Threshold of every entity at the end of the ground in local variations, geometric mean over its features, [S].
+    """Threshold of every entity at the end of the ground in local variations, geometric mean over features, [S].
 
     So it says how large the smallest deviation is that can be seen, whatever the scale of the model; and a series that
     has become noisier may have a threshold that is wider in its own unit.
@@ -242,13 +244,13 @@ def widths(ground: Ground, contender: Contender, rules: Rules) -> F64:
     now = adaptive(ThresholdStack.of(contender.inputs), rules.threshold, end).threshold[:, -1]
     scale = contender.scorer.scale.astype(np.float64)
     known = (scale < UNSEEN) & (scale > 0)
-    ratio = np.where(known, scale, 1.0) / injection.variation(ground.x)
+    ratio = np.where(known, scale, 1.0) / ground.size
     mean = np.where(known, np.log(ratio), 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return np.asarray(np.clip(now * np.exp(mean), 1e-12, 1e12))
 
 
 def _objection(
-    spec: GateSpec, candidate: Measures, current: Measures, past: Mapping[str, Point]
+    spec: GateSpec, candidate: Measures, current: Measures, past: Mapping[str, Point], at: int
 ) -> tuple[str, str] | None:
     """The first bound that ``candidate`` breaks, in words too; None when it keeps all.
 
@@ -263,19 +265,19 @@ def _objection(
     wider = candidate.width / current.width
     if wider > spec.threshold_ratio and (lost > 0 or candidate.alerts > current.alerts):
         return "threshold", f"its threshold is {wider:.1f} times wider than that of the model in force"
-    for name, before in past.items():
+    for before in past.values():
         lost = _more(before.recall, candidate.recall)
         if lost > EROSION * spec.recall_loss:
-            return "erosion", f"{caught}, a {name} ago {_percent(before.recall)}"
+            return "erosion", f"{caught}, {_days(before, at)} days ago {_percent(before.recall)}"
         wider = candidate.width / before.width
         if wider > spec.threshold_ratio and lost > 0:
-            return "erosion", f"its threshold is {wider:.1f} times wider than a {name} ago"
+            return "erosion", f"its threshold is {wider:.1f} times wider than {_days(before, at)} days ago"
     return None
 
 
 def _nearest(course: Sequence[Point], at: int, age: int) -> Point | None:
-    """The point nearest to ``age`` seconds before ``at``, of those between half and one and a half times as old."""
-    old = [p for p in course if age / 2 <= at - p.at <= 1.5 * age]
+    """The point nearest to ``age`` seconds before ``at``, of those two days old or older, but not much older."""
+    old = [p for p in course if SETTLED <= at - p.at <= 1.5 * age]
     return min(old, key=lambda p: abs(at - p.at - age), default=None)
 
 
@@ -290,6 +292,10 @@ def _continued(course: Sequence[Point], new: Point) -> tuple[Point, ...]:
 def _more(a: float | None, b: float | None) -> float:
     """How much recall ``a`` has more than ``b``; 0 where one is unknown."""
     return 0.0 if a is None or b is None else a - b
+
+
+def _days(before: Point, at: int) -> int:
+    return round((at - before.at) / DAY)
 
 
 def _percent(recall: float | None) -> str:

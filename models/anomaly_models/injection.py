@@ -19,8 +19,8 @@ from .frame import F32, I64, Bool
 F64 = npt.NDArray[np.float64]
 NEIGHBOURHOOD: Final = 31
 """Samples of the rolling mean that local variation is measured from."""
-MAD_TO_SIGMA: Final = 1.4826
-"""Standard deviation over median absolute deviation of a normal distribution."""
+ABSOLUTE_TO_SIGMA: Final = 1.2533
+"""Standard deviation over mean absolute deviation of a normal distribution: sqrt(pi / 2)."""
 RELATIVE_FLOOR: Final = 0.01
 """Smallest local variation as a share of the typical magnitude: a constant series has some size too."""
 ABSOLUTE_FLOOR: Final = 1e-6
@@ -108,22 +108,47 @@ def cases(
 def variation(values: F32) -> F32:
     """Local variation of every series of ``values`` [T, S, F], in own units: [S, F], positive and finite.
 
-    1.4826 x the median absolute deviation from the rolling mean of 31 samples: the standard deviation of normal noise
-    around a slow course, whatever bursts there are beside it. NaN is left out. At least 1 % of the mean magnitude.
+    1.2533 x the mean absolute deviation from the rolling mean of 31 samples: the standard deviation of normal noise
+    around a slow course, more where bursts belong to it. NaN is left out. At least 1 % of the mean magnitude.
     """
+    away, seen = _deviation(values)
+    mean = np.where(seen, away, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return _at_least(ABSOLUTE_TO_SIGMA * mean, values)
+
+
+def typical(values: F32, rows: int) -> F32:
+    """Local variation of a typical stretch of ``rows`` samples of ``values`` [T, S, F]: the median over all stretches.
+
+    Whole stretches count, back from the end; an incident, or poison, that fills less than half of them changes nothing.
+    """
+    number = len(values) // max(rows, 1)
+    if number < 2:
+        return variation(values)
+    first = len(values) - number * rows
+    each = np.stack([variation(values[first + i * rows : first + (i + 1) * rows]) for i in range(number)])
+    empty = np.stack(
+        [~np.isfinite(values[first + i * rows : first + (i + 1) * rows]).any(axis=0) for i in range(number)]
+    )
+    ordered = np.sort(np.where(empty, np.inf, each), axis=0)
+    middle = np.maximum((~empty).sum(axis=0) - 1, 0) // 2
+    size = np.take_along_axis(ordered, middle[None], axis=0)[0]
+    return np.where(np.isfinite(size), size, np.float32(ABSOLUTE_FLOOR)).astype(np.float32)
+
+
+def _deviation(values: F32) -> tuple[F64, Bool]:
+    """Distance of every sample of ``values`` [T, S, F] from the rolling mean around it, and which were seen."""
     if values.ndim != 3:
         raise InvalidShapeError(f"local variation needs values [T, S, F], received {values.shape}")
     seen = np.isfinite(values)
     known = np.where(seen, values, 0).astype(np.float64)
     number, total = _rolling_sum(seen.astype(np.float64)), _rolling_sum(known)
-    away = np.where(seen, np.abs(known - total / np.maximum(number, 1)), np.inf)
-    count = seen.sum(axis=0)
-    # Missing samples sort to the end, so the median of the seen ones stands at half their number.
-    ordered = np.sort(away, axis=0) if len(away) else np.zeros((1, *away.shape[1:]))
-    middle = np.maximum(count - 1, 0) // 2
-    local = np.take_along_axis(ordered, middle[None], axis=0)[0]
-    local = MAD_TO_SIGMA * np.where(count > 0, local, 0.0)
-    magnitude = np.abs(known).sum(axis=0) / np.maximum(count, 1)
+    return np.abs(known - total / np.maximum(number, 1)), seen
+
+
+def _at_least(local: F64, values: F32) -> F32:
+    """``local`` [S, F], raised to a hundredth of the mean magnitude of ``values`` where it is smaller."""
+    seen = np.isfinite(values)
+    magnitude = np.where(seen, np.abs(values), 0).sum(axis=0, dtype=np.float64) / np.maximum(seen.sum(axis=0), 1)
     size: F32 = np.maximum(local, np.maximum(RELATIVE_FLOOR * magnitude, ABSOLUTE_FLOOR)).astype(np.float32)
     return size
 

@@ -21,7 +21,7 @@ from .injection import Case
 from .thresholds import ThresholdInputs, ThresholdSpec, ThresholdStack
 
 F64 = npt.NDArray[np.float64]
-WEEK = 604_800
+DAY, WEEK = 86_400, 604_800
 CHUNK_FLOATS = 2**21
 """Numbers of observed samples that one step of a replay holds: 8 MiB."""
 TRIED = 64
@@ -81,7 +81,8 @@ class Trial:
 class Ground:
     """Held-out samples of S entities: ``x`` and ``valid`` [T, S, F] as cleaning left them, row 0 at ``start``.
 
-    The first ``lead`` rows only fill windows; the B = T - lead others are judged.
+    The first ``lead`` rows only fill windows; the B = T - lead others are judged. ``size`` [S, F]: local variation, the
+    unit of injected anomalies and of thresholds.
 
     Raises:
         InvalidShapeError: the arrays do not fit each other or nothing is left to judge.
@@ -92,6 +93,7 @@ class Ground:
     start: int
     step: int
     lead: int
+    size: F32
 
     def __post_init__(self) -> None:
         if self.x.ndim != 3 or self.valid.shape != self.x.shape or not 0 <= self.lead < len(self.x):
@@ -103,14 +105,15 @@ class Ground:
     def take(self, rows: Sequence[int]) -> Ground:
         """The entities at ``rows``, in that order."""
         at = np.asarray(rows, np.intp)
-        return Ground(self.x[:, at], self.valid[:, at], self.start, self.step, self.lead)
+        return Ground(self.x[:, at], self.valid[:, at], self.start, self.step, self.lead, self.size[at])
 
     @classmethod
     def of(cls, block: Block, clean: CleaningSpec, begin: I64, lead: int, end: I64 | None = None) -> Ground:
         """The samples of ``block`` from data time ``begin`` [S] up to ``end`` [S] (its own, where left out).
 
         Cleaned as they are for training and serving. ``lead`` rows before ``begin`` are there to fill windows; what was
-        never observed, because the history is too short, is missing.
+        never observed, because the history is too short, is missing. The local variation is that of a typical day of
+        the whole ``block``.
         """
         last = block.end if end is None else int(end.max())
         first = int(begin.min()) - lead * block.step
@@ -127,7 +130,7 @@ class Ground:
         if end is not None:
             hidden |= at >= end[None, :]
         x[hidden], valid[hidden] = np.nan, False
-        return cls(x, valid, first, block.step, lead)
+        return cls(x, valid, first, block.step, lead, injection.typical(block.values, max(DAY // block.step, 1)))
 
     @property
     def weeks(self) -> F64:
@@ -155,7 +158,6 @@ class Ground:
 
     def trials(self, calm: Bool, cases: Sequence[Case], lead: int) -> tuple[Trial, ...]:
         """``cases`` at random places of the judged rows that are ``calm`` [S, B], with ``lead`` rows before each."""
-        size = injection.variation(self.x)
         trail = max(-(-judging.TOLERANCE // self.step), 1)
         observed = self._observed
         fine = np.concatenate([observed[: self.lead], calm.T & observed[self.lead :]])
@@ -165,8 +167,8 @@ class Ground:
             start = injection.places(fine, case, lead, trail)
             length = lead + case.steps + trail
             clean = injection.excerpts(self.x, start, lead, length)
-            altered = injection.inject(clean, case, lead, size, injection.features(alive, case))
-            start = np.where(injection.visible(clean, altered, size), start, -1)
+            altered = injection.inject(clean, case, lead, self.size, injection.features(alive, case))
+            start = np.where(injection.visible(clean, altered, self.size), start, -1)
             valid = injection.excerpts(self.valid.astype(np.float32), start, lead, length) == 1
             out.append(Trial(case, start, altered, valid, lead))
         return tuple(out)

@@ -37,6 +37,17 @@ def test_local_variation_is_the_standard_deviation_of_noise_on_a_slow_course() -
     assert injection.variation(waves(6000)) == pytest.approx(0.1, rel=0.15)
 
 
+def test_the_typical_variation_is_that_of_most_stretches() -> None:
+    x = waves(6000)
+    usual = injection.typical(x, 500)
+    assert usual == pytest.approx(injection.variation(x), rel=0.1)
+    x[3500:] *= 1 + np.random.default_rng(1).normal(size=x[3500:].shape)
+    x[:500, 1] = np.nan
+    assert injection.typical(x, 500) == pytest.approx(usual, rel=0.1)
+    assert injection.variation(x).min() > 2 * usual.max()
+    assert (injection.typical(x[:600], 500) == injection.variation(x[:600])).all()
+
+
 def test_local_variation_of_a_constant_is_a_hundredth_of_it_and_never_zero() -> None:
     x = np.full((100, 2, 1), 5, np.float32)
     x[:, 1] = 0

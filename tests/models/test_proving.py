@@ -31,7 +31,7 @@ def zscore(S: int, F: int = 1, scale: float = 0.1, threshold: float = 5.5) -> Co
 
 def ground(S: int = 3, F: int = 1, T: int = 2000, lead: int = 10) -> Ground:
     x = (10 + 0.1 * np.random.default_rng(0).normal(size=(T, S, F))).astype(np.float32)
-    return Ground(x, np.ones(x.shape, np.bool_), START, STEP, lead)
+    return Ground(x, np.ones(x.shape, np.bool_), START, STEP, lead, injection.variation(x))
 
 
 @cache
@@ -109,7 +109,7 @@ def test_of_fewer_than_five_trials_there_is_no_recall() -> None:
 
 def test_every_entity_is_proved_as_if_it_were_alone() -> None:
     held_out, proof, cases, replay = proved()
-    alone = Ground(held_out.x[:, 1:2], held_out.valid[:, 1:2], START, STEP, held_out.lead)
+    alone = held_out.take([1])
     models = zscore(3).take([1])
     trials = alone.trials(~(replay[1:2] >= 1), cases, alone.lead)
     one = proving.prove(alone, models, RULES, alone.replay(models, RULES), trials)

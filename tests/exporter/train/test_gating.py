@@ -12,12 +12,13 @@ import pytest
 from anomaly_exporter.generations import Entry
 from anomaly_exporter.generations.verdicts import settle
 from anomaly_exporter.train import gating
+from anomaly_models import injection, proving
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.frame import Block, EntityKey, Scorer, Span
 from anomaly_models.gate import GateSpec
 from anomaly_models.model_spec import ModelSpec
-from anomaly_models.proving import Rules
-from anomaly_models.thresholds import ThresholdSpec
+from anomaly_models.proving import Contender, Ground, Rules
+from anomaly_models.thresholds import Method, ThresholdSpec
 from anomaly_models.training import Plan, Previous, train
 
 STEP, DAY = 300, 86_400
@@ -29,12 +30,14 @@ SPEC = GateSpec(replay=DAY)
 class World:
     """Series that are trained on, day after day, and the models in force."""
 
-    def __init__(self, values: np.ndarray, recipe: str = "seasonal", spec: GateSpec = SPEC) -> None:
+    def __init__(
+        self, values: np.ndarray, recipe: str = "seasonal", spec: GateSpec = SPEC, base: Method = "mean_std"
+    ) -> None:
         names = tuple(EntityKey.of("cpu", {"e": str(i)}) for i in range(values.shape[1]))
         self.block = Block(START, STEP, names, ("value",), values[:, :, None].astype(np.float32))
         self.plan = Plan(
             ModelSpec(recipe, window=2),
-            threshold=ThresholdSpec(base="mean_std"),
+            threshold=ThresholdSpec(base=base),
             split=(0.7, 0.15, 0.15),
             persistence=3,
         )
@@ -77,7 +80,20 @@ class World:
         return judged.entries
 
     def recall(self) -> float:
-        return float(np.mean([e.figures["injected"]["recall"] for e in self.entries.values()]))
+        """Recall of what is in force on two days of clean samples that nobody has seen, mean over the series."""
+        clean = days(3, len(self.entries), seed=99)[:, :, None].astype(np.float32)
+        size = injection.variation(clean)
+        ground = Ground(clean, np.ones(clean.shape, np.bool_), START + 30 * DAY, STEP, DAY // STEP, size)
+        rules = Rules(self.plan.threshold, AlertSpec(persistence=3))
+        out = []
+        for column, entry in enumerate(self.entries.values()):
+            own = ground.take([column])
+            contender = Contender(self.stacks[entry.pack].take([entry.row]), [entry.threshold])
+            replay = own.replay(contender, rules)
+            trials = own.trials(np.isfinite(replay), injection.cases(STEP), ground.lead)
+            caught = proving.prove(own, contender, rules, replay, trials)
+            out.append(proving.recall(caught.caught(), caught.counted)[0])
+        return float(np.mean(out))
 
 
 def days(count: int, series: int = 2, seed: int = 0) -> np.ndarray:
@@ -179,28 +195,29 @@ def test_a_pack_that_cannot_be_read_counts_as_no_model_before() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.2])
 def test_bursts_in_the_training_data_do_not_blind_it(share: float) -> None:
     """From day 10 on, half-hour bursts of 10 to 30 times the noise fill a share of the time."""
-    values = days(16)
+    values = days(14)
     rng = np.random.default_rng(1)
     for column in range(values.shape[1]):
-        for at in rng.integers(10 * DAY // STEP, len(values) - 6, int(share * 6 * DAY / 1800)):
+        for at in rng.integers(10 * DAY // STEP, len(values) - 6, int(share * 4 * DAY / 1800)):
             values[at : at + 6, column] += rng.choice([-1, 1]) * rng.uniform(2, 6)
     world = World(values)
     world.train(10 * DAY)
     clean = world.recall()
-    for day in range(11, 17):
+    for day in range(11, 15):
         world.train(day * DAY)
     assert world.recall() >= clean - 0.02
 
 
-def test_a_slow_rise_does_not_blind_a_daily_profile_or_is_rejected() -> None:
-    """+2 % a day for twelve days after ten clean ones."""
+def test_a_slow_rise_does_not_blind_it() -> None:
+    """+2 % a day for twelve days after ten clean ones; what is in force at the end is asked about the clean level."""
     values = days(22)
     rise = np.maximum(np.arange(len(values)) * STEP / DAY - 10, 0)
     values *= (1.02**rise)[:, None]
     world = World(values)
     world.train(10 * DAY)
-    clean = world.recall()
+    widest = []
     for day in range(11, 23):
         world.train(day * DAY)
-    assert world.recall() >= clean - 0.15 or set(world.verdicts) & {"recall", "erosion", "threshold"}
-    assert max(abs(np.log(e.gate["shift"].get("week", 1))) for e in world.entries.values()) < np.log(3)
+        widest += [e.gate["shift"].get("week", 1) for e in world.entries.values()]
+    told = set(world.verdicts) & {"recall", "erosion", "threshold"}
+    assert max(widest) < 1.5 or told, "what grows wider within a week is rejected"
