@@ -104,7 +104,12 @@ def score(
     if batch.scorer is not None:
         rows = [keys.index(r.entity) for r in batch.rows]
         # Windows before any test part are not judged; the context of an ensemble is renewed as trainers would.
-        since = min(block.start + block.step * (offsets[row] + int(fleet[row].test_rows.min())) for row in rows)
+        since = min(
+            block.start + block.step * (offsets[row] + int(fleet[row].test_rows.min(initial=len(fleet[row].values))))
+            for row in rows
+        )
+        # Periods begin at their own multiples, whoever is beside an entity.
+        since -= since % plan.ensemble.period
         inputs = [r.threshold for r in batch.rows]
         samples = [r.sample for r in batch.rows]
         walked = walk(batch.scorer, inputs, block.take(rows), plan, alert, since=since, renew=True, samples=samples)
