@@ -34,8 +34,8 @@ CHECKS: Final = [
 PAGES: Final = ("/", "/train", "/stop", "/feedback", "/sign-in", "/sign-out")
 
 
-def described(targets: list[str]) -> Any:
-    """The description, with the names of targets that there are: so that requests get past the first check."""
+def described(targets: list[str], moment: int) -> Any:
+    """The description, with targets that there are and a time at ``moment``: so that requests get past first checks."""
     document = copy.deepcopy(openapi.description())
     names = {"type": "string", "enum": [*targets, "nothing"]}
     for operations in document["paths"].values():
@@ -46,8 +46,8 @@ def described(targets: list[str]) -> Any:
     schemas = document["components"]["schemas"]
     schemas["StartTrainings"]["properties"]["targets"]["items"] = names
     said = schemas["AddFeedback"]["properties"]
-    said["start"] = {"enum": ["2026-01-31T12:00:00Z", "1769860800000"]}
-    said["end"] = {"enum": ["2026-01-31T13:00:00Z", "1"]}
+    said["start"] = {"enum": [str(moment), str(moment * 1000)]}
+    said["end"] = {"enum": [str(moment + 60), "1"]}
     said["target"] = {"enum": [*targets, None]}
     value = {"type": "string", "maxLength": 500}
     known = {"properties": {"namespace": value, "metric": value}, "additionalProperties": False}
@@ -56,7 +56,9 @@ def described(targets: list[str]) -> Any:
     return schemathesis.openapi.from_dict(document)
 
 
-def fuzz(url: str, token: str | None, targets: list[str], examples: int, seed: int = 0) -> Counter[int]:
+def fuzz(
+    url: str, token: str | None, targets: list[str], examples: int, seed: int = 0, moment: int = 1_769_860_800
+) -> Counter[int]:
     """Send ``examples`` requests to every operation, half of them against its description; answers by status.
 
     Raises:
@@ -64,7 +66,7 @@ def fuzz(url: str, token: str | None, targets: list[str], examples: int, seed: i
     """
     answers: Counter[int] = Counter()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    for found in described(targets).get_all_operations():
+    for found in described(targets, moment).get_all_operations():
         operation = found.ok()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             strategy = operation.as_strategy(generation_mode=mode)
