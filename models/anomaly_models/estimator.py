@@ -71,6 +71,8 @@ class AnomalyDetector:
             cleaning=CleaningSpec(contamination, max_gap, 0, seed),
             threshold=ThresholdSpec(base=threshold, k=k),
             split=_SPLIT,
+            # Every sample is judged for itself; what persists only matters to the errors that the others leave out.
+            persistence=1 if threshold == "budget" else 3,
         )
         self.quality_: dict[str, dict[str, float]] = {}
         self.feature_names_in_: tuple[str, ...] = ()

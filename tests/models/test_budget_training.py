@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from anomaly_models import following
 from anomaly_models.alerting import AlertSpec
 from anomaly_models.cleaning import CleaningSpec
+from anomaly_models.estimator import AnomalyDetector
 from anomaly_models.evaluation import walk
 from anomaly_models.frame import Block, EntityKey, Span
 from anomaly_models.model_spec import ModelSpec
@@ -173,3 +175,13 @@ def test_walks_and_trainers_allow_an_entity_the_same() -> None:
     spec = plan.threshold_of(EntityKey.of("t", {"c": "b"}), STEP)
     assert spec == following.allowed(PLAN.threshold, 0.25, STEP, 4)
     assert plan.threshold_of(EntityKey.of("t", {"c": "a"}), STEP).budget.per_week == 2.0
+
+
+def test_a_notebook_asks_for_a_budget_by_name_and_gets_it_back(tmp_path: Path) -> None:
+    series = a_block(10).values[:, 0, 0]
+    detector = AnomalyDetector("zscore", threshold="budget", window=2).fit(series, step=STEP)
+    assert (detector.predict(series) == -1).sum() <= 3 * 10 / 7
+    detector.save(tmp_path / "saved")
+    again = AnomalyDetector.load(tmp_path / "saved")
+    assert again.threshold_ == detector.threshold_
+    assert again.plan.threshold == detector.plan.threshold

@@ -328,7 +328,10 @@ def test_stored_inputs_that_could_do_harm_are_rejected(data: object) -> None:
         ThresholdInputs.from_json(data)
 
 
-@pytest.mark.parametrize("wrong", [{"base": "p50"}, {"floor": 0.0}, {"half_life": 0.0}, {"floor": 1.0, "ceiling": 0.5}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"base": "p50"}, {"floor": 0.0}, {"half_life": 0.0}, {"floor": 1.0, "ceiling": 0.5}, {"largest_rise": 0.0}],
+)
 def test_a_specification_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="received"):
         ThresholdSpec(**wrong)  # type: ignore[arg-type]
