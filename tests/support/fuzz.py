@@ -57,7 +57,7 @@ def described(targets: list[str], moment: int) -> Any:
 
 
 def fuzz(
-    url: str, token: str | None, targets: list[str], examples: int, seed: int = 0, moment: int = 1_769_860_800
+    url: str, token: str | None, targets: list[str], examples: int, *, seed: int = 0, moment: int = 1_769_860_800
 ) -> Counter[int]:
     """Send ``examples`` requests to every operation, half of them against its description; answers by status.
 
