@@ -184,6 +184,9 @@ class Story:
             threshold = self._page().value("anomaly_threshold", **where)
             name = f"{where['namespace']}/{where['container']} {where['metric']}"
             if previous is None or weight is None or decay is None:
+                if detail.value("anomaly_model_rejections", **where):
+                    say(f"  {name:<32}the gate rejected the new model; the one before stays")
+                    continue
                 raise StoryError(f"{name} was retrained, but has no earlier threshold P")
             moved = moved or previous != recent
             shown = f"{threshold:.4f}" if threshold is not None else "-"
