@@ -102,6 +102,7 @@ def walk(
     all_windows = windows.make(x[lead:], valid[lead:], block.start + lead * block.step, block.step, W)
     S, B, _, F = all_windows.x.shape
     stack = ThresholdStack.of(inputs)
+    budgets = np.array([plan.budgets.get(entity, plan.budget) for entity in block.entities])
     known = None if since is None else _still(x, valid, block, begin)
     state: AlertState | None = None
     error, threshold, score, alerting = (np.full((S, B), np.nan, np.float32) for _ in range(4))
@@ -132,6 +133,7 @@ def walk(
             state,
             exemplars=exemplars,
             signs=None if known is None else known.at(at),
+            budget=budgets,
         )
         state = said.state
         error[:, at], threshold[:, at], score[:, at] = said.error, said.threshold, said.score

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _walked(world: World, last: int) -> Walk:
+def _walked(world: World, last: int, budget: float = 1.0) -> Walk:
     """What evaluation says of the instants up to ``last`` steps after NOW."""
     target = world.config.target("cpu")
     generation = world.generations.current("cpu")
@@ -45,7 +46,7 @@ def _walked(world: World, last: int) -> Walk:
     block = world.source.read(target, Span(NOW - LEARNED * STEP, NOW + (last + 1) * STEP))
     alert = specs.alert_spec(target, world.config.model("auto"))
     inputs = [e.threshold for e in entries]
-    return walk(scorer, inputs, block, world.plan(target, "auto"), alert, since=NOW)
+    return walk(scorer, inputs, block, replace(world.plan(target, "auto"), budget=budget), alert, since=NOW)
 
 
 def test_serving_says_what_evaluation_says_of_the_same_samples(store: Path) -> None:
@@ -61,6 +62,12 @@ def test_serving_says_what_evaluation_says_of_the_same_samples(store: Path) -> N
         np.testing.assert_allclose(scores.threshold, said.threshold[:, at], rtol=1e-5)
     assert (said.score[:, : said.end.tolist().index(NOW + 4 * STEP)] < 1).all()
     assert said.score[0, -1] > 1
+
+
+def test_evaluation_keeps_the_budget_of_its_plan(store: Path) -> None:
+    world = World(store, _config(), NAMES)
+    usual, frugal = (_walked(world, 3, budget) for budget in (1.0, 0.1))
+    np.testing.assert_allclose(frugal.score, usual.score * 10 ** (-1 / 3), rtol=1e-5)
 
 
 def test_an_incident_is_detected_at_once_for_its_score_counts_single_samples(store: Path) -> None:
