@@ -180,7 +180,13 @@ def train(
     default=None,
     help="Folder for a picture (SVG) around every labelled event.",
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A table for people, or JSON.",
+)
 @log_options
 def evaluate(
     data: Path,

@@ -19,7 +19,13 @@ entity_option = click.option(
     help="Only series with this label; repeatable, all must agree.",
 )
 model_option = click.option("--model", default=None, help="Only this configured model; every one when left out.")
-output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+output_option = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A table for people, or JSON.",
+)
 
 
 @click.group()
