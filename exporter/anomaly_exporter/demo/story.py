@@ -172,7 +172,10 @@ class Story:
         self._say_other_mails()
 
     def _say_thresholds(self) -> None:
-        """The parts of the adaptive threshold per series; raises StoryError where there is no P, or it is always R."""
+        """The parts of the adaptive threshold per series; raises StoryError unless P and R of one of them differ.
+
+        A series may lack a P: a model that cannot be compared with the one before starts without a past.
+        """
         detail = self._detail()
         say("  series                          P (earlier)  R (recent)  w      E      T now")
         moved = False
@@ -184,10 +187,10 @@ class Story:
             threshold = self._page().value("anomaly_threshold", **where)
             name = f"{where['namespace']}/{where['container']} {where['metric']}"
             if previous is None or weight is None or decay is None:
-                if detail.value("anomaly_model_rejections", **where):
-                    say(f"  {name:<32}the gate rejected the new model; the one before stays")
-                    continue
-                raise StoryError(f"{name} was retrained, but has no earlier threshold P")
+                rejected = detail.value("anomaly_model_rejections", **where)
+                why = "the gate rejected the new model; the one before stays" if rejected else "nothing to compare with"
+                say(f"  {name:<32}{why}")
+                continue
             moved = moved or previous != recent
             shown = f"{threshold:.4f}" if threshold is not None else "-"
             say(f"  {name:<32}{previous:<11.4f}  {recent:<10.4f}  {weight:.3f}  {decay:.3f}  {shown}")
