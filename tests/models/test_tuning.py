@@ -66,4 +66,3 @@ def test_the_untuned_model_wins_where_nothing_is_better() -> None:
     assert tuning.winner([trial(0.5), trial(0.4, 0.1), trial(None)], untuned) is untuned
     better = trial(0.5, 0.9)
     assert tuning.winner([trial(0.5), better], untuned) is better
-
