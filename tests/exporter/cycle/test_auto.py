@@ -15,6 +15,7 @@ from anomaly_exporter.exposition import DetailCache, Labels, render_detail, rend
 from anomaly_models import scorers
 from anomaly_models.evaluation import Walk, walk
 from anomaly_models.frame import Span
+from anomaly_models.training import Previous, train
 from support.snapshots import config_of
 from support.watched import LEARNED, NOW, STEP, World, between, reason_of, row_of, score_of
 
@@ -153,3 +154,26 @@ def test_a_series_that_is_silent_now_is_absent_and_the_other_goes_on(store: Path
     assert score_of(snapshot, "cpu", "a", "auto") is None
     assert score_of(snapshot, "cpu", "b", "auto") is not None
     assert reason_of(snapshot, "cpu", "a", "auto") == "no_data"
+
+
+def test_training_again_starts_from_the_autoencoder_inside_and_remembers_its_threshold(store: Path) -> None:
+    world = World(store, _config(), NAMES)
+    target = world.config.target("cpu")
+    generation = world.generations.current("cpu")
+    assert generation is not None
+    entries = list(generation.entries.values())
+    pack = world.generations.open_pack(entries[0].pack)
+    scorer = scorers.restore(pack.kind, pack.spec, pack.tensors)
+    previous = Previous(
+        scorers={e.entity: scorer.take([e.row]) for e in entries},
+        thresholds={e.entity: e.threshold for e in entries},
+        test_starts={e.entity: 0 for e in entries},
+    )
+    block = world.source.read(target, Span(NOW - (LEARNED - 60) * STEP, NOW + 60 * STEP))
+    plan = world.plan(target, "auto")
+    once = replace(plan, model=replace(plan.model, epochs=1))
+    cold, warm = train(block, once), train(block, once, previous)
+    for first, again in zip(cold.rows, warm.rows, strict=True):
+        assert again.loss["validation"] < first.loss["validation"]
+        assert first.threshold.earlier == ()
+        assert len(again.threshold.earlier) == 1
