@@ -105,7 +105,9 @@ def calibrate(heights: npt.ArrayLike, spec: BudgetSpec) -> Calibrated:
     if seen == 0:
         raise UntrainableError("no_errors", "a threshold needs at least one held-out window that can be scored")
     days = seen * spec.step / DAY
-    levels, counts = _exceeded(line, spec.step)
+    # The tail looks at 60 % of the most frequent rate and at OFTEN at most: no need to count much beyond.
+    enough = max(OFTEN / 0.6, 2 * spec.per_week) * days / 7
+    levels, counts = _exceeded(line, spec.step, enough)
     rates = counts * 7 / days
     tail = max(
         _tail(levels, counts, rates, RARE, spec.per_week),
@@ -171,10 +173,10 @@ def _count(rows: npt.NDArray[np.intp], step: int) -> int:
     return int((1 + ((last - first) * step + step - 1) // REPEAT).sum())
 
 
-def _exceeded(line: F64, step: int) -> tuple[F64, F64]:
+def _exceeded(line: F64, step: int, enough: float) -> tuple[F64, F64]:
     """Levels from the highest down, and how many notifications exceed each.
 
-    They end where notifications are most frequent: below that, runs grow together.
+    They end where notifications are most frequent: below that, runs grow together. Or where they are ``enough``.
     """
     filled = np.where(np.isfinite(line), line, -np.inf)
     size = _hole(step)
@@ -185,9 +187,12 @@ def _exceeded(line: F64, step: int) -> tuple[F64, F64]:
         peaks = -np.sort(-line[np.isfinite(line)])
     spread = np.geomspace(1, peaks.size, LEVELS), np.linspace(1, peaks.size, LEVELS)
     levels = np.unique(peaks[np.concatenate(spread).astype(np.intp) - 1])[::-1]
-    rows = np.flatnonzero(filled >= levels[-1])
-    heights = filled[rows]
-    counts = np.array([_count(rows[heights >= level], step) for level in levels], np.float64)
+    found: list[int] = []
+    for level in levels:
+        found.append(_count(np.flatnonzero(filled >= level), step))
+        if found[-1] > enough:
+            break
+    counts = np.array(found, np.float64)
     most = int(counts.argmax()) + 1
     return levels[:most], np.maximum.accumulate(counts[:most])
 
