@@ -26,7 +26,7 @@ from support.smtp import Mail, mailbox
 pytestmark = pytest.mark.e2e
 
 TO = "team@example.org"
-WORST = [value for value in HOSTILE if any(sign in value for sign in "\"\n<{")]
+WORST = [value for value in HOSTILE if any(sign in value for sign in '"\n<{')]
 """Values that could end an attribute, a line, a tag or a template."""
 
 
