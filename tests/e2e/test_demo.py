@@ -97,7 +97,7 @@ def test_without_prometheus_the_demo_runs_on_the_simulator_and_says_what_is_miss
     """With a member that needs no TensorFlow: the wiring is what differs here, not the models."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = run(once=True, scenario=Scenario(recipe="seasonal", every=3600))
+    code = run(once=True, scenario=Scenario(recipe="seasonal", base="mean_std", every=3600))
     said = capsys.readouterr()
     assert code == 0, said.out + said.err
     assert "Not installed: prometheus, promtool, prometheus-alertmanager, amtool" in said.out

@@ -36,6 +36,7 @@ class Scenario:
     incident: int = 60 * 60
     service: tuple[str, str] = ("crab", "crabserver")
     recipe: str = "auto"
+    base: str = "budget"
 
     @property
     def birth(self) -> int:
@@ -72,6 +73,7 @@ class Scenario:
         return {
             # A small model for a small machine: 10,080 instants, every tenth window, few passes.
             "models": {self.recipe: {"recipe": self.recipe, "stride": 10, "epochs": 8, "patience": 3}},
+            "threshold": {"base": self.base},
             "training": {"history": f"{self.history}s", "min_history": "1d", "every": f"{self.every}s"},
             # The incident is an hour of steady load: the story is its alert, not that it becomes a new normal.
             "regime": {"enabled": False},
