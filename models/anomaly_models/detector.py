@@ -22,6 +22,11 @@ COMMON = np.float32(-2.0)
 """Rarity (in decades: a hundred a week) up to which a feature has no share in what an ensemble objects to."""
 
 
+ABSORBED = np.float32(0.9)
+"""Highest score of an ensemble in a new regime that is still judged by a provisional level: no alert, and yet unlike
+all that is usual, until training has learned it. A single model's score stays error / threshold."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is said of B consecutive windows of S entities with F features.
@@ -123,15 +128,19 @@ def detect(  # noqa: PLR0917  the order of the data flow
         state = AlertState.fresh(S, alert_spec)
     known = Signs.none(*score.shape) if signs is None else signs
     level, since = np.ones(score.shape, np.float32), np.zeros(score.shape, np.int64)
+    unusual = np.zeros(score.shape, np.float32)
     if alert_spec.regime is not None:
         level, since, moved = regime.fold(score, known.barred, windows.end, state.regime, alert_spec.regime)
         state = replace(state, regime=moved)
+        if opinion is not None:
+            unusual = np.where(level > 1, np.fmin(score, ABSORBED), np.float32(0))
         threshold, score = threshold * level, score / level
     forced = known.forced(alert_spec.direction) & ~closer
     score = np.where(forced & (score < 1), np.float32(1), score)
     alerted, detected, state = alerting.fold(
         score, observed, judged, state, alert_spec, forced=forced, restarted=known.restarted
     )
+    score, alerted = np.maximum(score, unusual), np.maximum(alerted, unusual)
 
     margin = threshold[:, :, None] * scorer.scale[:, None, :]
     return Verdict(

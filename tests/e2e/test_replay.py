@@ -26,7 +26,7 @@ def test_a_fault_injected_into_a_real_cluster_is_mailed_to_the_team_of_its_servi
         ("cartservice", "cpu_contention"),
         ("checkoutservice", "cpu_consumed"),
     ]
-    stretch = replay.around(recording, faults)
+    stretch = replay.around(recording, faults, recipe="auto")
     with ExitStack() as on:
         running = replay.start(on, tmp_path, recording, stretch)
         replay.wait_for_models(running)
