@@ -10,9 +10,10 @@ import pytest
 
 from anomaly_models import cleaning, windows
 from anomaly_models.alerting import AlertSpec, AlertState
-from anomaly_models.detector import Verdict, detect
+from anomaly_models.detector import ABSORBED, Verdict, detect
 from anomaly_models.exceptions import InvalidShapeError
-from anomaly_models.frame import F32, Inference, Windows
+from anomaly_models.frame import F32, Inference, Opinion, Windows
+from anomaly_models.regime import RegimeSpec
 from anomaly_models.scaling import Scaler
 from anomaly_models.thresholds import Recent, ThresholdInputs, ThresholdSpec, ThresholdStack
 from anomaly_models.zscore import ZScore
@@ -207,3 +208,35 @@ def test_ten_thousand_live_entities_cost_a_few_milliseconds_beyond_their_models(
         state = detect(scorer, w, inputs, SPEC, ALERTS, state=state).state
         spent.append(time.perf_counter() - between - (between - began))
     assert min(spent) < 0.025  # about 0.002 s on one core; the rest is room for a busy machine
+
+
+@dataclass(frozen=True)
+class Opinionated:
+    """A scorer whose opinion of the newest sample is the sample itself, in decades of rarity."""
+
+    window: int = WINDOW
+    kind: str = "opinionated"
+
+    @property
+    def scale(self) -> F32:
+        return np.ones((1, 1), np.float32)
+
+    def infer(self, w: Windows) -> Inference:
+        rarity = w.x[:, :, -1, 0]
+        opinion = Opinion(rarity, rarity[:, :, None], ("only",), rarity[:, :, None])
+        return Inference(np.abs(rarity), np.abs(rarity)[:, :, None], None, opinion)
+
+
+def test_an_ensembles_score_in_a_new_regime_stays_just_under_an_alert_until_training_knows_it() -> None:
+    """The alert ends, and the series is still told from one that does nothing unusual."""
+    spec = AlertSpec(persistence=1, clear_after=1, regime=RegimeSpec(after=20))
+    values = np.full((120, 1, 1), -2.0)
+    values[60:] = 1.0 + RNG.normal(0, 0.02, (60, 1, 1))
+    verdict = detect(Opinionated(), over(values), constant(1), SPEC, spec)
+    moved = verdict.provisional[0] > 1
+    assert moved[-1]
+    assert not verdict.detected[0, -1]
+    assert np.all(verdict.score[0, moved] == ABSORBED)
+    assert np.all(verdict.alerting[0, moved] == ABSORBED)
+    assert np.all(verdict.score[0, :50] < 0.5)
+    assert verdict.score[0, 60 - WINDOW + 1] > 1
