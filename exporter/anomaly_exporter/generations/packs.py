@@ -11,6 +11,8 @@ from anomaly_models.exceptions import PackError, PackRejectedError
 from anomaly_models.pack import EncodedPack, Pack
 
 FOLDER = "packs"
+SMALL = 1 << 16
+"""Bytes up to which a tensor is read instead of mapped: every map holds a file descriptor for as long as it lives."""
 
 
 class PackMissingError(PackError):
@@ -72,11 +74,13 @@ def _read(path: Path, cap: int) -> bytes:
 
 
 def _mapped(path: Path, size: int) -> memoryview | bytes:
-    """The file mapped read-only; a file of another size than promised is not mapped, its length says so."""
+    """The file mapped read-only, a small one read; one of another size than promised is not, its length says so."""
     with path.open("rb") as file:
         length = path.stat().st_size
         if length == 0:
             return b""
         if length > size:
             raise PackRejectedError(f"{path.name} has {length} bytes, more than {size}")
+        if length <= SMALL:
+            return file.read()
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,7 @@ def run(
     shard: str = "0/1",
 ) -> int:
     """Serve the entities of ``shard`` until SIGTERM or SIGINT; SIGHUP reloads the configuration. The exit code."""
+    _allow_open_files()
     try:
         loaded = load(config_path)
         addresses = [parse_address(text) for text in listen]
@@ -104,3 +106,10 @@ def _caught_signals() -> Iterator[Iterator[int]]:
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
+
+
+def _allow_open_files() -> None:
+    """As many open files as the system grants: every mapped tensor holds one, besides the connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
