@@ -204,10 +204,10 @@ def test_packs_come_back_from_the_store_and_a_second_put_is_welcome(generations:
 def test_thousands_of_small_tensors_hold_no_open_file(generations: Generations) -> None:
     encoded = a_pack()
     generations.put_pack(encoded)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     held = [generations.open_pack(encoded.digest) for _ in range(50)]
     assert len(held) == 50
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_missing_pack_says_missing(generations: Generations) -> None:
